@@ -1,0 +1,138 @@
+# kvd: one Makefile, everything under build/. `make help` lists what it can do.
+#
+# VARIANT=name builds beside the others under build/name, with programs and tests of its own. Words in
+# the name choose how: asan, tsan, clang; any other word only names the folder.
+ifneq ($(shell uname -m),x86_64)
+$(error kvd runs on x86-64 only: the goroutine switch and preemption of this CPU are not written yet)
+endif
+
+VARIANT  ?=
+B        := build$(VARIANT:%=/%)
+VERSION  := 0.1.0
+CC       := $(if $(findstring clang,$(VARIANT)),clang,gcc)
+SANITIZE := $(if $(findstring asan,$(VARIANT)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -DRT_ASAN)$(if $(findstring tsan,$(VARIANT)),-fsanitize=thread -DRT_TSAN)
+CPPFLAGS := -I. -Iruntime/include -I$B/gen -D_GNU_SOURCE -DKVD_VERSION='"$(VERSION)"' -MMD -MP
+WARN     := -Wall -Wextra -Wshadow -Werror -Wvla -Walloca $(if $(SANITIZE),,-Wframe-larger-than=4096)
+CFLAGS   := -std=gnu11 -O2 -g -fPIE -fno-omit-frame-pointer -fstack-clash-protection -fno-plt $(WARN) $(SANITIZE)
+LDFLAGS  := -pie -Wl,-z,now -Wl,-z,noexecstack $(SANITIZE)
+LDLIBS   := -lnghttp2 -llmdb -lprotobuf-c -luring -lpthread
+PREFIX   ?= /usr/local
+
+RT_SRC    := $(shell find runtime -name '*.[cS]' -not -path '*/examples/*')
+PROTO_DEF := $(wildcard proto/*.proto)
+GEN_C     := $(PROTO_DEF:%.proto=$B/gen/%.pb-c.c)
+# One relocatable object a room: its text is the section rt_go, which preemption may interrupt.
+ROOMS     := raft wal proto kv/store kv/member kv/service cmd/kvd cmd/kvctl
+room_src   = $(wildcard $1/*.c)
+room_obj   = $B/$(subst /,-,$1).rt_go.o
+LIB_ROOMS := raft wal proto kv/store kv/member kv/service
+EXAMPLES  := $(patsubst %.c,$B/%,$(wildcard runtime/examples/*.c))
+TEST_C    := $(shell find tests -name 'test_*.c')
+TESTS     := $(TEST_C:%.c=$B/%)
+BENCH_C   := $(shell find tests/bench -name 'bench_*.c' 2>/dev/null)
+
+# What a test of a folder links, besides the runtime.
+needs_tests/runtime    :=
+needs_tests/raft       := raft
+needs_tests/wal        := wal
+needs_tests/proto      := proto
+needs_tests/kv/store   := kv/store proto
+needs_tests/kv/member  := kv/member kv/store proto raft wal
+needs_tests/kv/service := $(LIB_ROOMS)
+needs_tests/cmd        := $(LIB_ROOMS)
+needs_tests/bench      := $(LIB_ROOMS)
+needs_tests/fault      := $(LIB_ROOMS)
+needs_tests/sim        := $(LIB_ROOMS)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $B/kvd $B/kvctl        ## build the server and its client
+
+$B/kvd:   $(foreach r,$(LIB_ROOMS) cmd/kvd,$(call room_obj,$r)) $B/librt.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) -o $@
+$B/kvctl: $(foreach r,proto cmd/kvctl,$(call room_obj,$r)) $B/librt.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) -o $@
+
+$B/librt.a: $(RT_SRC:%=$B/%.o)
+	@echo "  AR    $@"; rm -f $@; ar rcs $@ $^
+
+define room_rule
+$(call room_obj,$1): $(patsubst %,$B/%.o,$(call room_src,$1)) $(if $(filter proto,$1),$(GEN_C:%=%.o)) runtime/rt_go.ld
+	@echo "  LD -r $$@"; ld -r -T runtime/rt_go.ld -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
+
+$B/gen/%.pb-c.c $B/gen/%.pb-c.h: %.proto
+	@mkdir -p $(@D); echo "  PROTO $<"; protoc-c -I. --c_out=$B/gen $<
+$B/gen/%.pb-c.c.o: $B/gen/%.pb-c.c
+	@echo "  CC    $<"; $(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+$B/%.c.o: %.c | $(GEN_C)
+	@mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+$B/%.S.o: %.S
+	@mkdir -p $(@D); echo "  AS    $<"; $(CC) $(CPPFLAGS) $(filter-out -Werror,$(CFLAGS)) -c $< -o $@
+# Programs of one file: tests, examples, benches. Their own text is goroutine code, too.
+$B/%.rt_go.o: $B/%.c.o runtime/rt_go.ld
+	@ld -r -T runtime/rt_go.ld -o $@ $<
+
+.SECONDEXPANSION:
+$(EXAMPLES): $B/%: $B/%.rt_go.o $B/librt.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+# The folder of a test decides what it links: the longest needs_ entry that fits.
+test_dir   = $(patsubst $B/%/,%,$(dir $1))
+test_needs = $(foreach r,$(needs_$(call test_dir,$1)),$(call room_obj,$r))
+$(TESTS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -lcmocka -o $@
+$(BENCH_C:%.c=$B/%): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -o $@
+
+deps:                       ## install the packages that building and running need (no service is started)
+	@deploy/deps.sh build
+test-deps: deps
+	@deploy/deps.sh test
+
+run: deps                   ## build, start three members on loopback, print how to talk to them
+	@$(MAKE) --no-print-directory all
+	@deploy/run.sh $B
+
+test: test-deps             ## run every test (the short forms); ends with "N passed, N failed"
+	@$(MAKE) --no-print-directory tests-built
+	@KVD_BUILD=$B tests/support/run.sh $(TESTS) $(shell find tests -name 'test_*.sh' -o -name 'test_*.py')
+tests-built: all $(TESTS) $(EXAMPLES) $(BENCH_C:%.c=$B/%)
+
+unit-%: ; @$(MAKE) --no-print-directory $(filter $B/tests/$*/%,$(TESTS)) && KVD_BUILD=$B tests/support/run.sh $(filter $B/tests/$*/%,$(TESTS))
+
+check: test-deps            ## the long form: second compiler, poller and log form, sanitizers, full kill tests
+	@tests/support/check.sh
+check-bare-root: deps       ## both quick-start commands and the clients in a fresh Debian 12 root
+	@tests/support/check_bare_root.sh
+bench: test-deps            ## kvd beside etcd on this machine, in one run
+	@$(MAKE) --no-print-directory all
+	@tests/bench/beside_etcd.sh $B
+asan: test-deps             ## unit tests and a short cluster test under AddressSanitizer and UBSan
+	@tests/support/sanitized.sh asan
+tsan: test-deps             ## the same under ThreadSanitizer
+	@tests/support/sanitized.sh tsan
+
+lint:                       ## formatting, folder arrows, symbols, goroutine code without thread-locals
+	@clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h')
+	@tests/support/test_layers.sh
+fmt:                        ## rewrite the sources in the house's format
+	@clang-format -i $(shell git ls-files '*.c' '*.h')
+
+install: all                ## install programs, the runtime library and the systemd unit under PREFIX
+	install -D -m 755 $B/kvd $(DESTDIR)$(PREFIX)/bin/kvd
+	install -D -m 755 $B/kvctl $(DESTDIR)$(PREFIX)/bin/kvctl
+	install -D -m 644 $B/librt.a $(DESTDIR)$(PREFIX)/lib/librt.a
+	install -D -m 644 runtime/rt_go.ld $(DESTDIR)$(PREFIX)/lib/rt_go.ld
+	install -d $(DESTDIR)$(PREFIX)/include/rt
+	install -m 644 runtime/include/rt/*.h $(DESTDIR)$(PREFIX)/include/rt
+	install -D -m 644 deploy/systemd/kvd.service $(DESTDIR)/lib/systemd/system/kvd.service
+clean:                      ## remove build/
+	rm -rf build
+help:                       ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: all deps test-deps run test tests-built check check-bare-root bench asan tsan lint fmt install clean help
+-include $(shell find $B -name '*.d' 2>/dev/null)

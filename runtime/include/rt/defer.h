@@ -1,0 +1,35 @@
+/* rt/defer.h: defer, panic, recover. A scope's deferred calls live in its frame, no allocation;
+ * they run last in, first out, at the scope's end, on return, and when a panic passes.
+ *
+ *     RT_DEFER_SCOPE(4);                 // up to four defers in this block
+ *     rt_defer(close_it, it);
+ *
+ * A panic unwinds to the nearest rt_try of the goroutine, running deferred calls on the way; with
+ * none it is fatal. Only for what is a bug in one request and must not end the process. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rt_defer_slot {
+    void (*fn)(void *arg);
+    void *arg;
+};
+struct rt_defer_scope {
+    struct rt_defer_scope *outer;
+    struct rt_defer_slot *slots;
+    uint32_t count, cap;
+};
+void rt_defer_scope_enter(struct rt_defer_scope *s);
+void rt_defer_scope_leave(struct rt_defer_scope *s); // runs them
+void rt_defer_push(struct rt_defer_scope *s, void (*fn)(void *arg), void *arg);
+
+#define RT_DEFER_SCOPE(max)                                                                        \
+    struct rt_defer_slot rt_defer_slots_[(max)];                                                   \
+    __attribute__((cleanup(rt_defer_scope_leave))) struct rt_defer_scope rt_defer_scope_ = {       \
+        .slots = rt_defer_slots_, .cap = (max)};                                                   \
+    rt_defer_scope_enter(&rt_defer_scope_)
+#define rt_defer(fn, arg) rt_defer_push(&rt_defer_scope_, (fn), (arg))
+
+/* Run fn(arg); false when it panicked, with the message in `text` (cut to cap). Context: parks. */
+bool rt_try(void (*fn)(void *arg), void *arg, char *text, uint32_t cap);
+_Noreturn void rt_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,71 @@
+/* rt/go.h: goroutines.
+ *
+ * rt_run starts the scheduler (M threads for P processors) and runs one function as the first
+ * goroutine; rt_go starts more. A goroutine has 64 KiB of stack. It may be moved to another thread
+ * at every call that parks and, in code linked into the section `rt_go` (runtime/rt_go.ld), at any
+ * instruction: so such code uses no thread-local storage, errno included. Runtime calls return
+ * -errno instead. */
+#pragma once
+#include "rt/why.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rt_world; // rt/sim.h: every clock, random, network, file and spawn call; NULL is the real one
+
+enum rt_poller { RT_POLLER_AUTO, RT_POLLER_URING, RT_POLLER_EPOLL };
+
+struct rt_options {
+    unsigned procs;                // Ps; 0: what KVD_MAXPROCS says, else the CPUs we may run on
+    unsigned slice_ms;             // a goroutine may run this long before it is preempted; 0: 10
+    bool no_async_preempt;         // only calls into the runtime are preemption points
+    enum rt_poller poller;         // AUTO: what KVD_POLLER (uring, epoll) says, else the default
+    uint32_t max_goroutines;       // stack slots reserved; 0: 1 Mi
+    const struct rt_world *world;  // NULL: the real one
+    uint64_t seed;                 // of scheduling choices in a simulated world
+};
+
+/* Run fn(arg) as the first goroutine and return when it has returned; other goroutines that still
+ * exist are abandoned where they stand. One call at a time per process. Returns fn's result in
+ * *result and 0, or -errno with `why` when the runtime cannot start.
+ * Context: blocks the thread; not from a goroutine. */
+int rt_run(const struct rt_options *options, int (*fn)(void *arg), void *arg, int *result,
+           struct why *why);
+
+/* Start a goroutine. `name` is shown in dumps and must outlive it (a literal). Returns 0, or
+ * -EAGAIN when max_goroutines exist.  Context: goroutine; never parks. */
+int rt_go(const char *name, void (*fn)(void *arg), void *arg);
+
+/* The same, readied at the head of the queue whenever it wakes (bounded to half of a P's turns):
+ * for the few goroutines whose delay everyone feels. */
+int rt_go_urgent(const char *name, void (*fn)(void *arg), void *arg);
+
+/* Let others run; the caller goes to the end of the line.  Context: parks. */
+void rt_yield(void);
+
+/* A number of the calling goroutine, unique in this process. 0 outside goroutines. */
+uint64_t rt_go_id(void);
+
+/* How many goroutines exist, and how many Ps there are. */
+uint32_t rt_go_count(void);
+unsigned rt_procs(void);
+
+/* Between begin and end the goroutine is not preempted asynchronously and must not park. They
+ * nest. Needed round every library call that calls back into our code (qsort, nghttp2, LMDB with
+ * a comparator): the library's frame below may hold a lock.  Context: never parks. */
+void rt_nopreempt_begin(void);
+void rt_nopreempt_end(void);
+
+/* Run fn(arg), which may block its thread for long (a database commit, getaddrinfo), on the
+ * calling goroutine's stack with the P handed on, and return its result. fn must not call the
+ * runtime.  Context: parks; fn blocks the thread. */
+int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg);
+
+/* Wire the goroutine to its thread until unpin: it runs nowhere else, and nothing else runs there.
+ * For libraries that bind state to a thread (LMDB's write transaction). They nest.
+ * Context: goroutine; never parks. */
+void rt_pin_thread(void);
+void rt_unpin_thread(void);
+
+/* Forget goroutines and stop the process with `status`, without running anything more.
+ * Context: any thread. */
+_Noreturn void rt_exit(int status);

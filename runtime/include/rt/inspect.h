@@ -1,0 +1,16 @@
+/* rt/inspect.h: seeing inside. */
+#pragma once
+#include "rt/alloc.h"
+
+/* Every goroutine: id, name, state, wait reason and time, creation site, stack.
+ * Context: any thread of the runtime; never parks. */
+void rt_dump(struct rt_string *out);
+
+/* SIGQUIT prints the dump to stderr and goes on. Called by rt_run.*/
+struct rt_stats {
+    uint64_t goroutines, spawned, switches, preempted_slice, preempted_need, preempt_refused;
+    uint64_t steals, stolen, global_gets, handoffs, wakeups, wakeups_for_nothing, polls;
+    const char *poller;   // "io_uring" or "epoll"
+    const char *poller_why;
+};
+void rt_stats(struct rt_stats *out);

@@ -1,0 +1,55 @@
+/* rt/net.h: stream sockets with deadlines. Every call tries first and parks only when it would
+ * block. A connection is read by one goroutine at a time and written by one at a time (they may be
+ * two). rt_conn_close wakes both with -ECANCELED; memory is freed by the last unref. */
+#pragma once
+#include "rt/bytes.h"
+#include "rt/time.h"
+#include "rt/why.h"
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct rt_conn;
+struct rt_listener;
+
+/* Listen on "host:port" (port 0: any; "[::1]:80", "*:80" work) or "unix:/path". A name that has
+ * several addresses takes the first that works. 0 or -errno with why.  Context: parks. */
+int rt_listen(const char *address, struct rt_listener **out, struct why *why);
+/* The address in use, for port 0.  Context: never parks. */
+const char *rt_listener_address(const struct rt_listener *l);
+/* Next connection (TCP_NODELAY set), or -ECANCELED when closed, or -EMFILE and the like after
+ * which trying again later is right.  Context: parks. */
+int rt_accept(struct rt_listener *l, struct rt_conn **out);
+void rt_listener_close(struct rt_listener *l); // wakes accept; frees when nobody is inside
+
+/* Connect within the deadline.  Context: parks. */
+int rt_dial(const char *address, int64_t deadline_ns, struct rt_conn **out, struct why *why);
+
+struct rt_conn *rt_conn_ref(struct rt_conn *c);
+void rt_conn_unref(struct rt_conn *c);
+/* Shut both directions, wake whoever waits; later calls give -ECANCELED.  Context: never parks. */
+void rt_conn_close(struct rt_conn *c);
+
+/* Bytes read (any number up to len), 0 at the end of the stream, or -errno: -ETIMEDOUT at the read
+ * deadline, -ECANCELED after close.  Context: parks. */
+ssize_t rt_conn_read(struct rt_conn *c, void *buf, size_t len);
+/* The same, but never parks: -EAGAIN. */
+ssize_t rt_conn_try_read(struct rt_conn *c, void *buf, size_t len);
+/* Write all; 0 or -errno (then some bytes may have gone).  Context: parks. */
+int rt_conn_write(struct rt_conn *c, const void *buf, size_t len);
+int rt_conn_writev(struct rt_conn *c, const struct iovec *parts, int count);
+/* What fits now; -EAGAIN when nothing does.  Context: never parks. */
+ssize_t rt_conn_try_writev(struct rt_conn *c, const struct iovec *parts, int count);
+
+/* Wait until a read would not block, or a write would not (flags), or rt_conn_wake was called
+ * since the last wait returned, or the deadline. Owns no buffer while it waits. May return early;
+ * callers loop. 0, -ETIMEDOUT, -ECANCELED.  Context: parks. */
+enum { RT_CONN_READABLE = 1, RT_CONN_WRITABLE = 2 };
+int rt_conn_wait(struct rt_conn *c, int flags, int64_t deadline_ns);
+/* Make the present or the next rt_conn_wait return: "there is something for you besides bytes".
+ * Context: never parks. */
+void rt_conn_wake(struct rt_conn *c);
+
+void rt_conn_set_read_deadline(struct rt_conn *c, int64_t deadline_ns);  // from the next call on
+void rt_conn_set_write_deadline(struct rt_conn *c, int64_t deadline_ns);
+const char *rt_conn_remote(const struct rt_conn *c); // "127.0.0.1:40312"
+const char *rt_conn_local(const struct rt_conn *c);

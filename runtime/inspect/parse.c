@@ -91,9 +91,8 @@ static size_t duration_unit(const char *at, uint64_t *ns_out)
     static const struct {
         const char *name;
         uint64_t ns;
-    } units[] = {{"ns", 1},           {"us", 1000},     {"\u00b5s", 1000},
-                 {"\u03bcs", 1000},   {"ms", 1000000},  {"s", 1000000000},
-                 {"m", 60000000000u}, {"h", 3600000000000u}};
+    } units[] = {{"ns", 1},       {"us", 1000},      {"\u00b5s", 1000},   {"\u03bcs", 1000},
+                 {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000u}, {"h", 3600000000000u}};
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         size_t len = strlen(units[i].name);
         if (strncmp(at, units[i].name, len) == 0) {
@@ -152,7 +151,8 @@ int rt_parse_duration(const char *text, int64_t *ns_out)
         at += unit_len;
         overflow |= __builtin_mul_overflow(whole, unit_ns, &whole);
         overflow |= __builtin_add_overflow(total, whole, &total);
-        overflow |= __builtin_add_overflow(total, (uint64_t)((double)fraction * ((double)unit_ns / scale)), &total);
+        overflow |= __builtin_add_overflow(
+            total, (uint64_t)((double)fraction * ((double)unit_ns / scale)), &total);
     }
     if (overflow || total > (uint64_t)INT64_MAX + (negative ? 1 : 0))
         return -ERANGE;

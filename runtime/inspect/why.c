@@ -27,9 +27,13 @@ void why_prefix(struct why *why, const char *format, ...)
     int len = vsnprintf(line, sizeof(line), format, args);
     va_end(args);
     assert(len >= 0);
-    if ((size_t)len < sizeof(line))
-        snprintf(line + len, sizeof(line) - (size_t)len, ": %s", why->text);
-    memcpy(why->text, line, sizeof(line));
+    size_t used = (size_t)len < sizeof(line) - 1 ? (size_t)len : sizeof(line) - 1;
+    for (const char *at = ": "; *at && used < sizeof(line) - 1; at++)
+        line[used++] = *at;
+    for (const char *at = why->text; *at && used < sizeof(line) - 1; at++)
+        line[used++] = *at;
+    line[used] = 0;
+    memcpy(why->text, line, used + 1);
 }
 
 const char *why_errno(int err, char *buf, size_t cap)

@@ -24,7 +24,10 @@ struct rt_arena_block {
     alignas(ARENA_ALIGN) uint8_t data[];
 };
 
-static size_t round_up(size_t bytes) { return (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1); }
+static size_t round_up(size_t bytes)
+{
+    return (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+}
 
 void rt_arena_init(struct rt_arena *a) { *a = (struct rt_arena){0}; }
 
@@ -59,7 +62,8 @@ void *rt_arena_alloc(struct rt_arena *a, size_t bytes)
         a->next += taken;
         return p;
     }
-    struct rt_arena_block *b = block_new(next_block_bytes(a, ONE_ALLOCATION_PER_BLOCK ? bytes : taken));
+    struct rt_arena_block *b =
+        block_new(next_block_bytes(a, ONE_ALLOCATION_PER_BLOCK ? bytes : taken));
     size_t left = ONE_ALLOCATION_PER_BLOCK ? 0 : b->bytes - taken;
     if (a->newest && left < (size_t)(a->end - a->next)) {
         // A big one: goes behind the block that still has room, which stays in use.

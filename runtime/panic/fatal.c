@@ -3,7 +3,7 @@
  *
  * Several threads may die at once, and the dump itself may fail on a broken process. The first
  * thread prints; another one waits for its abort; the same one coming back aborts at once. */
-#include "panic/fatal.h"
+#include "runtime/panic/fatal.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>

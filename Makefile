@@ -107,9 +107,10 @@ check: test-deps            ## the long form: second compiler, poller and log fo
 	@tests/support/check.sh
 check-bare-root: deps       ## both quick-start commands and the clients in a fresh Debian 12 root
 	@tests/support/check_bare_root.sh
-bench: test-deps            ## kvd beside etcd on this machine, in one run
+bench:                      ## kvd beside etcd on this machine, in one run
+	@deploy/deps.sh bench
 	@$(MAKE) --no-print-directory all
-	@tests/bench/beside_etcd.sh $B
+	@tests/bench/beside_etcd.py $B
 asan: test-deps             ## unit tests and a short cluster test under AddressSanitizer and UBSan
 	@tests/support/sanitized.sh asan
 tsan: test-deps             ## the same under ThreadSanitizer

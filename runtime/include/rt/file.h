@@ -33,7 +33,8 @@ int rt_file_sync(struct rt_file *f); // on a directory: its names
 int rt_file_size(struct rt_file *f, uint64_t *size_out);
 int rt_file_truncate(struct rt_file *f, uint64_t size);
 int rt_file_allocate(struct rt_file *f, uint64_t offset, uint64_t len); // fallocate, mode 0
-/* Advisory lock of the whole file by this process: -EAGAIN when another has it. */
+/* Advisory lock of the whole file, held until this rt_file is closed: -EAGAIN when another open file
+ * (of this process or another) has it. */
 int rt_file_lock(struct rt_file *f);
 
 int rt_rename(const char *from, const char *to);
@@ -41,7 +42,8 @@ int rt_unlink(const char *path);
 int rt_mkdir(const char *path, mode_t mode);
 int rt_rmdir(const char *path);
 int rt_exists(const char *path); // 1, 0 or -errno
-/* Call each(arg, name) for every entry but . and .. in name order. */
+/* Call each(arg, name) for every entry but . and .. in name order. The names are read before the
+ * first call, so each may change the directory and park. */
 int rt_list_dir(const char *path, void (*each)(void *arg, const char *name), void *arg);
 int rt_sync_dir(const char *path);
 /* Bytes that an unprivileged writer may still use on the file system of `path`. */

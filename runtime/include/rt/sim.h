@@ -22,8 +22,35 @@ struct rt_world {
 };
 
 /* A simulated world from a seed: virtual clocks, in-memory sockets and files (runtime/sim). The same
- * seed gives the same run. Run it with rt_run(&(struct rt_options){.world = ...}). */
+ * seed gives the same run. Run it with rt_run(&(struct rt_options){.world = ...}); its files outlive
+ * the run and are there in the next one, its sockets do not. */
 struct rt_world *rt_sim_new(uint64_t seed);
 void rt_sim_free(struct rt_world *world);
 /* Hash of every event so far (time, goroutine, operation, result): equal for equal seeds. */
 uint64_t rt_sim_digest(const struct rt_world *world);
+uint64_t rt_sim_events(const struct rt_world *world); // how many went into it
+
+/* How unkind the world is. Rates are in millionths per opportunity; all zero is a kind world with
+ * 50 to 500 us of latency in the network and 20 to 200 us per synced write. May be changed while it
+ * runs.  Context: never parks. */
+struct rt_sim_faults {
+    int64_t net_latency_min_ns, net_latency_max_ns;
+    int64_t disk_latency_min_ns, disk_latency_max_ns;
+    uint32_t starve_ppm;        // per choice: pick one goroutine and hold it back ...
+    int64_t starve_max_ns;      // ... for up to this long (0: 100 ms)
+    uint32_t short_read_ppm;    // a read returns a prefix
+    uint32_t short_write_ppm;   // a try_writev takes a prefix
+    uint32_t reset_ppm;         // a read or write meets -ECONNRESET, for both ends
+    uint32_t refuse_ppm;        // a dial is refused
+    uint32_t read_eio_ppm, write_eio_ppm, sync_eio_ppm;
+    uint32_t write_enospc_ppm;  // writes that grow a file, and allocate
+};
+void rt_sim_set_faults(struct rt_world *world, const struct rt_sim_faults *faults);
+void rt_sim_get_faults(const struct rt_world *world, struct rt_sim_faults *out);
+/* Space of the disk in bytes; writes beyond give -ENOSPC. 0: without limit. */
+void rt_sim_set_disk_bytes(struct rt_world *world, uint64_t bytes);
+
+/* Power loss for all files whose path begins with `prefix`: what was not synced survives in an
+ * arbitrary subset of 512-byte sectors and of names; open files give -EIO from then on.
+ * Context: never parks. */
+void rt_sim_power_loss(struct rt_world *world, const char *prefix);

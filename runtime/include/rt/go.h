@@ -66,6 +66,13 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg);
 void rt_pin_thread(void);
 void rt_unpin_thread(void);
 
+/* Wait until one of these signals reaches the process and return its number. A signal that was ever
+ * asked for no longer has its default effect until rt_run returns; one that comes while nobody waits
+ * for it is kept (once). SIGQUIT always prints the goroutine dump and goes on; asking for it too is
+ * allowed. -EINVAL for signals that cannot be caught, -ENOTSUP in a simulated world.
+ * Context: parks. */
+int rt_signal_wait(const int *signals, int count);
+
 /* Forget goroutines and stop the process with `status`, without running anything more.
  * Context: any thread. */
 _Noreturn void rt_exit(int status);

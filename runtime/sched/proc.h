@@ -2,7 +2,7 @@
  * poller's place in it, which P we are on, the options of this run, names for dumps. */
 #pragma once
 #include "rt/go.h"
-#include "sched/park.h"
+#include "runtime/sched/park.h"
 #include <stdbool.h>
 #include <stdint.h>
 

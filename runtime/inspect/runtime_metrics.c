@@ -1,0 +1,56 @@
+/* inspect/runtime_metrics.c: the scheduler's own numbers as metrics. Each is read when the metrics
+ * are, so that the scheduler pays nothing for them. */
+#include "rt/inspect.h"
+#include "runtime/inspect/metrics.h"
+#include <stddef.h>
+#include <string.h>
+
+struct stat_metric {
+    const char *name, *help;
+    size_t offset; // of a uint64_t in struct rt_stats
+};
+
+static double read_stat(void *arg)
+{
+    const struct stat_metric *metric = arg;
+    struct rt_stats stats;
+    uint64_t value;
+    rt_stats(&stats);
+    memcpy(&value, (const char *)&stats + metric->offset, sizeof(value));
+    return (double)value;
+}
+
+void rt_metrics_add_runtime(struct rt_metrics *m)
+{
+    static const struct stat_metric goroutines = {"go_goroutines",
+                                                  "Number of goroutines that currently exist.",
+                                                  offsetof(struct rt_stats, goroutines)};
+    static const struct stat_metric counters[] = {
+        {"kvd_runtime_spawned_total", "Goroutines started.", offsetof(struct rt_stats, spawned)},
+        {"kvd_runtime_switches_total", "Switches to a goroutine.",
+         offsetof(struct rt_stats, switches)},
+        {"kvd_runtime_preempted_slice_total", "Goroutines preempted at the end of their slice.",
+         offsetof(struct rt_stats, preempted_slice)},
+        {"kvd_runtime_preempted_need_total", "Goroutines preempted because others were due.",
+         offsetof(struct rt_stats, preempted_need)},
+        {"kvd_runtime_preempt_refused_total", "Preemption signals that came at an unsafe place.",
+         offsetof(struct rt_stats, preempt_refused)},
+        {"kvd_runtime_steals_total", "Times a processor stole work.",
+         offsetof(struct rt_stats, steals)},
+        {"kvd_runtime_stolen_total", "Goroutines stolen.", offsetof(struct rt_stats, stolen)},
+        {"kvd_runtime_global_gets_total", "Goroutines taken from the global queue.",
+         offsetof(struct rt_stats, global_gets)},
+        {"kvd_runtime_handoffs_total", "Processors taken from a thread that blocks.",
+         offsetof(struct rt_stats, handoffs)},
+        {"kvd_runtime_wakeups_total", "Threads woken for work.",
+         offsetof(struct rt_stats, wakeups)},
+        {"kvd_runtime_wakeups_for_nothing_total", "Threads woken that found no work.",
+         offsetof(struct rt_stats, wakeups_for_nothing)},
+        {"kvd_runtime_polls_total", "Times the poller was asked.",
+         offsetof(struct rt_stats, polls)},
+    };
+    rt_metrics_gauge_fn(m, goroutines.name, "", goroutines.help, read_stat, (void *)&goroutines);
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+        metrics_counter_fn(m, counters[i].name, "", counters[i].help, read_stat,
+                           (void *)&counters[i]);
+}

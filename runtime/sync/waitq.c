@@ -1,0 +1,207 @@
+/* sync/waitq.c: queues of waiters and the end of a wait. The trap: from the moment the last lock is
+ * released in `publish`, the goroutine may run and its stack, with all that is waited on, may be
+ * gone. A goroutine that was ended by anything but the queue therefore takes every lock once more
+ * before it goes on, which holds it back until publish has released them all. */
+#include "runtime/sync/waitq.h"
+#include <assert.h>
+#include <errno.h>
+#include <immintrin.h>
+#include <sched.h>
+#include <stddef.h>
+
+enum { SPINS_BEFORE_YIELD = 64, POS_SHIFT = 8 };
+
+void waitq_lock(_Atomic uint32_t *lock)
+{
+    for (unsigned tries = 0;; tries++) {
+        uint32_t free = 0;
+        if (atomic_load_explicit(lock, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_weak_explicit(lock, &free, 1, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return;
+        if (tries % SPINS_BEFORE_YIELD == SPINS_BEFORE_YIELD - 1)
+            sched_yield(); // the holder's thread may have lost its core to us
+        else
+            _mm_pause();
+    }
+}
+
+void waitq_unlock(_Atomic uint32_t *lock)
+{
+    assert(atomic_load_explicit(lock, memory_order_relaxed) == 1);
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+void waitq_push(struct rt_waitq *q, struct rt_waiter *w)
+{
+    assert(!w->is_queued);
+    w->next = NULL;
+    w->prev = q->last;
+    if (q->last)
+        q->last->next = w;
+    else
+        q->first = w;
+    q->last = w;
+    w->is_queued = true;
+}
+
+void waitq_push_front(struct rt_waitq *q, struct rt_waiter *w)
+{
+    assert(!w->is_queued);
+    w->prev = NULL;
+    w->next = q->first;
+    if (q->first)
+        q->first->prev = w;
+    else
+        q->last = w;
+    q->first = w;
+    w->is_queued = true;
+}
+
+void waitq_remove(struct rt_waitq *q, struct rt_waiter *w)
+{
+    if (!w->is_queued)
+        return;
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        q->first = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    else
+        q->last = w->prev;
+    w->is_queued = false;
+}
+
+struct rt_waiter *waitq_claim_first(struct rt_waitq *q)
+{
+    struct rt_waiter *w;
+    while ((w = q->first) != NULL) {
+        bool must_ready;
+        waitq_remove(q, w);
+        if (wait_claim(w->wait, w->pos, &must_ready)) {
+            assert(must_ready); // the queue's lock was held until it was PARKED
+            return w;
+        }
+    }
+    return NULL;
+}
+
+struct rt_waiter *waitq_claim_all(struct rt_waitq *q)
+{
+    struct rt_waiter *list = NULL, **end = &list, *w;
+    while ((w = waitq_claim_first(q)) != NULL) {
+        w->next = NULL;
+        *end = w;
+        end = &w->next;
+    }
+    return list;
+}
+
+void wait_wake(struct rt_waiter *w) { sched_ready(w->wait->gp); }
+
+void wait_wake_all(struct rt_waiter *list)
+{
+    for (struct rt_waiter *w = list, *next; w; w = next) {
+        next = w->next; // before its stack goes
+        wait_wake(w);
+    }
+}
+
+void wait_init(struct rt_wait *wait, int64_t deadline_ns, bool several)
+{
+    *wait = (struct rt_wait){.gp = g_self(), .contended = several || deadline_ns != RT_FOREVER};
+    assert(wait->gp); // only goroutines wait
+}
+
+void waiter_init(struct rt_waiter *w, struct rt_wait *wait)
+{
+    *w = (struct rt_waiter){.wait = wait};
+}
+
+bool wait_claim(struct rt_wait *wait, uint16_t pos, bool *must_ready)
+{
+    uint32_t ended = WAIT_ENDED | (uint32_t)pos << POS_SHIFT;
+    if (!wait->contended) { // we hold the only lock by which it can be found
+        assert(atomic_load_explicit(&wait->state, memory_order_relaxed) == WAIT_PARKED);
+        atomic_store_explicit(&wait->state, ended, memory_order_relaxed);
+        *must_ready = true;
+        return true;
+    }
+    uint32_t state = atomic_load_explicit(&wait->state, memory_order_relaxed);
+    while (state == WAIT_ARMING || state == WAIT_PARKED) {
+        if (atomic_compare_exchange_weak_explicit(&wait->state, &state, ended, memory_order_acq_rel,
+                                                  memory_order_relaxed)) { // (A)
+            *must_ready = state == WAIT_PARKED;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The timer's end of the race. The wait exists: its goroutine stops the timer before it goes on,
+ * and that waits for us. */
+static void wait_expire(void *arg)
+{
+    struct rt_wait *wait = arg;
+    struct g *gp = wait->gp;
+    bool must_ready;
+    if (wait_claim(wait, WAIT_TIMED_OUT, &must_ready) && must_ready)
+        sched_ready(gp);
+}
+
+struct parking {
+    struct rt_wait *wait;
+    _Atomic uint32_t *const *locks;
+    int lock_count;
+    int64_t deadline_ns;
+};
+
+/* Off the stack: let the timer and the wakers at it. False: it was ended before. */
+static bool publish(struct g *gp, void *arg)
+{
+    struct parking *p = arg;
+    struct rt_wait *wait = p->wait;
+    _Atomic uint32_t *const *locks = p->locks;
+    int lock_count = p->lock_count;
+    bool parked = true;
+    assert(gp == wait->gp);
+    if (p->deadline_ns != RT_FOREVER)
+        rt_timer_start(&wait->timer, p->deadline_ns, wait_expire, wait);
+    if (wait->contended) {
+        uint32_t arming = WAIT_ARMING;
+        parked = atomic_compare_exchange_strong_explicit(
+            &wait->state, &arming, WAIT_PARKED, memory_order_acq_rel, memory_order_acquire); // (B)
+    } else {
+        atomic_store_explicit(&wait->state, WAIT_PARKED, memory_order_relaxed);
+    }
+    for (int i = 0; i < lock_count; i++)
+        waitq_unlock(locks[i]); // after the last one, nothing of the goroutine's may be touched
+    return parked;
+}
+
+uint16_t wait_park(struct rt_wait *wait, _Atomic uint32_t *const *locks, int lock_count,
+                   int64_t deadline_ns, enum park_reason reason)
+{
+    struct parking p = {wait, locks, lock_count, deadline_ns};
+    assert(wait->contended || deadline_ns == RT_FOREVER);
+    sched_park(publish, &p, reason);
+    if (deadline_ns != RT_FOREVER)
+        rt_timer_stop(&wait->timer); // also when it fired: it may still be running
+    uint32_t state = atomic_load_explicit(&wait->state, memory_order_acquire); // (B)
+    assert((state & ((1u << POS_SHIFT) - 1)) == WAIT_ENDED);
+    return (uint16_t)(state >> POS_SHIFT);
+}
+
+int waitq_park(struct rt_waitq *q, struct rt_waiter *w, int64_t deadline_ns,
+               enum park_reason reason)
+{
+    _Atomic uint32_t *lock = &q->lock;
+    uint16_t pos = wait_park(w->wait, &lock, 1, deadline_ns, reason);
+    if (pos != WAIT_TIMED_OUT)
+        return 0;
+    waitq_lock(&q->lock);
+    waitq_remove(q, w);
+    waitq_unlock(&q->lock);
+    return -ETIMEDOUT;
+}

@@ -167,10 +167,11 @@ static int parse_switch(const char *text, bool *out)
     static const char *const yes[] = {"true", "1", "t", "T", "TRUE", "True"};
     static const char *const no[] = {"false", "0", "f", "F", "FALSE", "False"};
     for (size_t i = 0; i < 6; i++) {
-        if (strcmp(text, yes[i]) == 0)
-            return *out = true, 0;
-        if (strcmp(text, no[i]) == 0)
-            return *out = false, 0;
+        bool is_yes = strcmp(text, yes[i]) == 0;
+        if (is_yes || strcmp(text, no[i]) == 0) {
+            *out = is_yes;
+            return 0;
+        }
     }
     return -EINVAL;
 }

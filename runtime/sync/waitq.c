@@ -155,6 +155,7 @@ struct parking {
     _Atomic uint32_t *const *locks;
     int lock_count;
     int64_t deadline_ns;
+    struct rt_mutex *unlocks; // or NULL
 };
 
 /* Off the stack: let the timer and the wakers at it. False: it was ended before. */
@@ -166,6 +167,8 @@ static bool publish(struct g *gp, void *arg)
     int lock_count = p->lock_count;
     bool parked = true;
     assert(gp == wait->gp);
+    if (p->unlocks)
+        rt_mutex_unlock(p->unlocks); // who takes it now still has to wait for the queue's lock
     if (p->deadline_ns != RT_FOREVER)
         rt_timer_start(&wait->timer, p->deadline_ns, wait_expire, wait);
     if (wait->contended) {
@@ -180,24 +183,36 @@ static bool publish(struct g *gp, void *arg)
     return parked;
 }
 
-uint16_t wait_park(struct rt_wait *wait, _Atomic uint32_t *const *locks, int lock_count,
-                   int64_t deadline_ns, enum park_reason reason)
+static uint16_t park(struct rt_wait *wait, const struct parking *p, enum park_reason reason)
 {
-    struct parking p = {wait, locks, lock_count, deadline_ns};
-    assert(wait->contended || deadline_ns == RT_FOREVER);
-    sched_park(publish, &p, reason);
-    if (deadline_ns != RT_FOREVER)
+    assert(wait->contended || p->deadline_ns == RT_FOREVER);
+    sched_park(publish, (void *)p, reason);
+    if (p->deadline_ns != RT_FOREVER)
         rt_timer_stop(&wait->timer); // also when it fired: it may still be running
     uint32_t state = atomic_load_explicit(&wait->state, memory_order_acquire); // (B)
     assert((state & ((1u << POS_SHIFT) - 1)) == WAIT_ENDED);
     return (uint16_t)(state >> POS_SHIFT);
 }
 
+uint16_t wait_park(struct rt_wait *wait, _Atomic uint32_t *const *locks, int lock_count,
+                   int64_t deadline_ns, enum park_reason reason)
+{
+    struct parking p = {wait, locks, lock_count, deadline_ns, NULL};
+    return park(wait, &p, reason);
+}
+
 int waitq_park(struct rt_waitq *q, struct rt_waiter *w, int64_t deadline_ns,
                enum park_reason reason)
 {
+    return waitq_park_unlocking(q, w, NULL, deadline_ns, reason);
+}
+
+int waitq_park_unlocking(struct rt_waitq *q, struct rt_waiter *w, struct rt_mutex *m,
+                         int64_t deadline_ns, enum park_reason reason)
+{
     _Atomic uint32_t *lock = &q->lock;
-    uint16_t pos = wait_park(w->wait, &lock, 1, deadline_ns, reason);
+    struct parking p = {w->wait, &lock, 1, deadline_ns, m};
+    uint16_t pos = park(w->wait, &p, reason);
     if (pos != WAIT_TIMED_OUT)
         return 0;
     waitq_lock(&q->lock);

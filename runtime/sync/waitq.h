@@ -89,3 +89,6 @@ uint16_t wait_park(struct rt_wait *wait, _Atomic uint32_t *const *locks, int loc
  * Context: parks. */
 int waitq_park(struct rt_waitq *q, struct rt_waiter *w, int64_t deadline_ns,
                enum park_reason reason);
+/* The same, and `m`, which the caller holds, is unlocked once the goroutine is off its stack. */
+int waitq_park_unlocking(struct rt_waitq *q, struct rt_waiter *w, struct rt_mutex *m,
+                         int64_t deadline_ns, enum park_reason reason);

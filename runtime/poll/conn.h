@@ -10,29 +10,29 @@
  *    deadline far away costs nothing per call. timer_ns is stored before the timer is started, and
  *    the timer function stores "not armed" before its edge: who trusts timer_ns gets that edge. */
 #pragma once
-#include "runtime/poll/poller.h"
 #include "rt/net.h"
 #include "rt/time.h"
+#include "runtime/poll/poller.h"
 
 /* One direction of a connection, or the accepting side of a listener. */
 struct conn_side {
-    struct poll_word *word;
+    struct poll_word *word;      // outlives the connection (of a real descriptor: poll_desc)
     int64_t deadline_ns;         // whoever uses the direction
     _Atomic int64_t timer_ns;    // when the timer fires, RT_FOREVER: not armed
     struct rt_timer timer;
+    bool timer_used;             // whoever uses the direction
     bool would_block;            // the last attempt said so; whoever uses the direction
-    bool in_use;                 // a call is inside: two readers are the caller's mistake
 };
 
 struct rt_conn {
     const struct rt_net_world *net;
     _Atomic uint32_t refs;
     _Atomic bool closed;
-    _Atomic bool woken;          // rt_conn_wake since the last rt_conn_wait
     struct conn_side read, write;
-    struct poll_waiter both;     // rt_conn_wait for two directions
-    struct g *both_waiting;      // who fires `both` readies it
-    _Atomic uint32_t both_state;
+    struct conn_either {         // rt_conn_wait for both directions: two waiters, one word to park on
+        struct poll_waiter waiter[2];
+        struct poll_word woken;
+    } either;
     char *local, *remote;
 };
 
@@ -44,36 +44,41 @@ struct rt_listener {
     char *address;
 };
 
-/* Sockets of one world. `state` is the world's. None of them parks but resolve and connect. */
+/* Sockets of one world; `state` is the world's. Only listen (names) and dial park. */
 struct rt_net_world {
-    /* Make a listener, filled by conn_listener_init. */
+    /* A listener filled by conn_listener_init. */
     int (*listen)(void *state, const char *address, struct rt_listener **out, struct why *why);
-    /* A new connection filled by conn_init, or -EAGAIN (then an edge will come), or -errno. */
+    /* A new connection, or -EAGAIN (then an edge will come), or -errno. */
     int (*try_accept)(struct rt_listener *l, struct rt_conn **out);
-    void (*listener_shut)(struct rt_listener *l); // once: refuse, answer what waits
+    void (*listener_shut)(struct rt_listener *l); // once: refuse from now on
     void (*listener_free)(struct rt_listener *l); // last reference is gone
+    /* A connection filled by conn_init. */
     int (*dial)(void *state, const char *address, int64_t deadline_ns, struct rt_conn **out,
-                struct why *why); // parks
+                struct why *why);
     ssize_t (*try_read)(struct rt_conn *c, void *buf, size_t len); // -EAGAIN: an edge will come
     ssize_t (*try_writev)(struct rt_conn *c, const struct iovec *parts, int count);
-    /* Is there something to read (bytes, end, error)? */
-    bool (*is_readable)(struct rt_conn *c);
+    bool (*is_readable)(struct rt_conn *c);       // bytes, end or error; if not, an edge will come
+    int (*shut_write)(struct rt_conn *c);         // end of stream to the peer
     void (*shut)(struct rt_conn *c);              // once: both directions
-    void (*shut_write)(struct rt_conn *c);        // end of stream to the peer
-    void (*free)(struct rt_conn *c);              // last reference is gone
+    void (*conn_free)(struct rt_conn *c);         // last reference is gone
 };
 
 extern const struct rt_net_world net_real;
 
-/* For worlds. Strings are copied; words outlive the connection's last reference. */
+/* For worlds. Names are set once, before anybody else sees the connection; they are copied. */
 void conn_init(struct rt_conn *c, const struct rt_net_world *net, struct poll_word *read,
-               struct poll_word *write, const char *local, const char *remote);
+               struct poll_word *write);
+void conn_set_names(struct rt_conn *c, const char *local, const char *remote);
 void conn_deinit(struct rt_conn *c);
 void conn_listener_init(struct rt_listener *l, const struct rt_net_world *net,
                         struct poll_word *accept, const char *address);
 void conn_listener_deinit(struct rt_listener *l);
-/* Wait for an edge on one side, or its deadline. 0, -ETIMEDOUT.  Context: parks. */
-int conn_side_wait(struct conn_side *side, enum park_reason reason);
+void conn_side_init(struct conn_side *side, struct poll_word *word);
+void conn_side_deinit(struct conn_side *side);
+/* Wait for an edge on one side, not beyond deadline_ns (the caller looks at the clock).
+ * Context: parks. */
+void conn_side_wait(struct conn_side *side, int64_t deadline_ns, enum park_reason reason);
+bool conn_is_past(int64_t deadline_ns);
 
 /* For select. Arm: true when the case can go on already (nothing was armed), else `w` fires when it
  * may. Disarm follows every arm that returned false. Chosen: the select took this case. Readiness

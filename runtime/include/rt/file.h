@@ -19,6 +19,7 @@ enum rt_open {
     RT_OPEN_APPEND = 128,
 };
 
+/* 0 or -errno; -EOPNOTSUPP when the file system does not take RT_OPEN_DIRECT. */
 int rt_file_open(const char *path, int flags, mode_t mode, struct rt_file **out);
 int rt_file_close(struct rt_file *f); // frees f whatever it returns
 /* Bytes read, less than len only at the end of the file. */

@@ -165,7 +165,7 @@ struct raft_message {
 
 enum raft_level { RAFT_DEBUG, RAFT_INFO, RAFT_WARN, RAFT_ERROR, RAFT_FATAL, RAFT_SILENT };
 
-struct raft_entry_info { uint64_t term; uint32_t size; uint8_t kind; }; // size: raft_entry_size
+struct raft_entry_info { uint64_t term; uint32_t len; uint8_t kind; }; // as in struct raft_entry
 
 /* What the core may ask of the world. Const after raft_new; must outlive the core and all it gave out.
  * alloc, free, ref and unref are called by raft_*_free too, so from any goroutine that calls those. */
@@ -202,9 +202,9 @@ struct raft_config {
     uint64_t id;
     uint32_t election_ticks;  // > heartbeat_ticks; a timeout lasts [election_ticks, 2*election_ticks)
     uint32_t heartbeat_ticks;
-    bool pre_vote;            // \.
-    bool check_quorum;        //   members always set these three
-    bool step_down_on_removal; // /
+    bool pre_vote;                   // members always set this,
+    bool check_quorum;               // this,
+    bool step_down_on_removal;       // and this
     bool skip_conf_validation;       // tests only: propose a conf change that may not be allowed
     bool no_proposal_forwarding;     // a follower answers RAFT_NOT_LEADER
     bool apply_unstable;      // hand entries to apply with the ready that persists them: right only for

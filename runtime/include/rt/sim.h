@@ -30,9 +30,9 @@ void rt_sim_free(struct rt_world *world);
 uint64_t rt_sim_digest(const struct rt_world *world);
 uint64_t rt_sim_events(const struct rt_world *world); // how many went into it
 
-/* How unkind the world is. Rates are in millionths per opportunity; all zero is a kind world with
- * 50 to 500 us of latency in the network and 20 to 200 us per synced write. May be changed while it
- * runs.  Context: never parks. */
+/* How unkind the world is. Rates are in millionths per opportunity. A new world is kind: all rates
+ * zero, 50 to 500 us for bytes to arrive, 20 to 200 us for a sync. May be changed while it runs.
+ * Context: never parks. */
 struct rt_sim_faults {
     int64_t net_latency_min_ns, net_latency_max_ns;
     int64_t disk_latency_min_ns, disk_latency_max_ns;

@@ -1,0 +1,87 @@
+/* sched/fiber.c: AddressSanitizer wants to know the bounds of each stack, ThreadSanitizer a fiber for
+ * each goroutine; the latter's call must come from a function that is not instrumented, or its
+ * shadow of the call stack underflows. Its switches carry no ordering: our atomics show the real
+ * edges, or races between goroutines on one P would be hidden. */
+#include "runtime/sched/fiber.h"
+#include "runtime/sched/stack.h"
+#include "runtime/sched/switch.h"
+
+#ifdef RT_ASAN
+#include <sanitizer/common_interface_defs.h>
+
+__attribute__((no_sanitize("address"), noinline)) void
+fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m)
+{
+    void **fake = from ? &from->fiber : &m->fiber;
+    const void *bottom = to ? (void *)(stack_slot_of(to) + STACK_GUARD) : m->stack_bottom;
+    size_t size = to ? STACK_SLOT - STACK_GUARD : m->stack_size;
+    __sanitizer_start_switch_fiber(dying ? NULL : fake, bottom, size);
+    switch_stack(save, to_sp);
+    __sanitizer_finish_switch_fiber(*fake, NULL, NULL);
+}
+
+__attribute__((no_sanitize("address"))) void fiber_started(struct g *gp)
+{
+    (void)gp;
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+}
+
+void fiber_new(struct g *gp) { gp->fiber = NULL; }
+
+void fiber_thread(struct m *m)
+{
+    pthread_attr_t attr;
+    void *bottom;
+    pthread_getattr_np(pthread_self(), &attr);
+    pthread_attr_getstack(&attr, &bottom, &m->stack_size);
+    pthread_attr_destroy(&attr);
+    m->stack_bottom = bottom;
+}
+
+void fiber_free_all(void) {}
+
+#elif defined(RT_TSAN)
+#include <sanitizer/tsan_interface.h>
+
+__attribute__((no_sanitize("thread"), noinline)) void
+fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m)
+{
+    (void)from;
+    (void)dying;
+    __tsan_switch_to_fiber(to ? to->fiber : m->fiber, __tsan_switch_to_fiber_no_sync);
+    switch_stack(save, to_sp);
+}
+
+void fiber_started(struct g *gp) { (void)gp; }
+
+void fiber_new(struct g *gp)
+{
+    if (!gp->fiber) // it stays with the slot: a fiber is as dear as a thread
+        gp->fiber = __tsan_create_fiber(0);
+}
+
+void fiber_thread(struct m *m) { m->fiber = __tsan_get_current_fiber(); }
+
+void fiber_free_all(void)
+{
+    for (uint32_t i = 0; i < stack_used_slots(); i++)
+        if (stack_table[i].fiber)
+            __tsan_destroy_fiber(stack_table[i].fiber);
+}
+
+#else
+
+void fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m)
+{
+    (void)from;
+    (void)dying;
+    (void)to;
+    (void)m;
+    switch_stack(save, to_sp);
+}
+
+void fiber_started(struct g *gp) { (void)gp; }
+void fiber_new(struct g *gp) { (void)gp; }
+void fiber_thread(struct m *m) { (void)m; }
+void fiber_free_all(void) {}
+#endif

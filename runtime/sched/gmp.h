@@ -1,0 +1,192 @@
+/* sched/gmp.h: the three things the scheduler is made of. Private to sched/ and inspect/dump.
+ *
+ *     G  a goroutine: a slot of the stack arena and its entry in a dense table
+ *     M  a thread; runs its scheduler on the thread's own stack ("g0") and goroutines on theirs
+ *     P  the right to run goroutines: a queue, timers, caches. Who has a P may touch its fields
+ *        marked "owner P" without a lock; it passes from M to M through an atomic or idle_lock.
+ *
+ * The current G is found from the stack pointer, the current M from the G (or, on a scheduler's
+ * stack, which never moves, from a thread-local). Code of the runtime is never preempted
+ * asynchronously, so between two calls that park, M and P do not change. */
+#pragma once
+#include "rt/go.h"
+#include "rt/time.h"
+#include "runtime/sched/atomic.h"
+#include "runtime/sched/park.h"
+#include "runtime/sched/proc.h"
+#include "runtime/sched/runq.h"
+#include "runtime/sched/timer.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* For dumps; what decides is `parking` and being in a queue. */
+enum g_status { G_FREE, G_RUNNABLE, G_RUNNING, G_PARKED, G_BLOCKING };
+
+/* A park and its ready meet here: each moves the word by one locked instruction.
+ *   (A) park, once off the stack: CAS NOT_PARKED -> PARKED. Finds WOKEN: the ready came first.
+ *   (B) ready: exchange WOKEN. Found PARKED: the G is ours to queue. Found NOT_PARKED: (A) will
+ *       find the token, or the next sched_park, which then returns at once. */
+enum { NOT_PARKED, PARKED, WOKEN };
+
+enum preempt_kind { PREEMPT_NONE, PREEMPT_SLICE, PREEMPT_NEED };
+
+/* The no-preempt count: runtime's in the low half, the program's (rt_nopreempt_begin) above. */
+enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
+
+struct g {
+    void *sp;                       // where it goes on; while off the CPU
+    struct m *m;                    // while running
+    struct g *next;                 // link of whatever list it is in
+    uint32_t nopreempt;             // its own thread only (the signal handler included)
+    _Atomic uint8_t preempt_pending; // enum preempt_kind; any thread sets, switching in clears
+    _Atomic uint8_t parking;        // (A), (B)
+    _Atomic uint8_t status;
+    _Atomic uint8_t reason;         // enum park_reason, while parked
+    bool urgent;                    // const while it lives
+    uint16_t pins;                  // itself
+    struct m *pinned_m;             // itself; NULL: runs anywhere
+    struct g_wait wait;
+    void *defers, *tries;           // itself: panic/, innermost scope and rt_try; NULL at its end
+    _Atomic int64_t since_ns;       // parked since, by the coarse clock
+
+    void (*fn)(void *arg);          // set before start, then const
+    void *arg;
+    const char *name;
+    void *created_at;               // return address of rt_go
+    uint64_t id;                    // 0: never lived
+    struct rt_timer sleep;
+    void *fiber;                    // sanitizers: TSan's fiber, ASan's fake stack
+} __attribute__((aligned(64)));
+
+/* Why a G left its M: what arrive() has to do once it is off its stack. */
+enum left { LEFT_NOTHING, LEFT_YIELD, LEFT_PARK, LEFT_EXIT, LEFT_PREEMPTED, LEFT_NEEDED, LEFT_NO_P };
+
+struct m {
+    // this thread
+    struct g *_Atomic cur;          // the G on it, NULL on the scheduler; others look
+    struct p *p;
+    void *g0_sp;
+    enum left left;
+    struct g *left_g;
+    bool (*commit)(struct g *gp, void *arg);
+    void *commit_arg;
+    struct g *picked;               // chosen by the fast path, to be run by the loop
+    struct g *pinned_g;             // wired to this thread
+    bool spinning;
+    struct p *blocking_p;           // the P it had before a blocking call
+    struct g *ready_first, *ready_last; // readied while it had no P
+    uint32_t random;
+
+    // others
+    struct p *_Atomic next_p;       // handed over, then `wake`
+    _Atomic uint32_t wake;          // futex
+    _Atomic uint8_t preempt_want;   // enum preempt_kind: set with the signal, taken by the handler
+    _Atomic bool ended;
+    struct m *idle_next;            // idle_lock
+    struct m *all_next;             // set before it is published, then const
+    pid_t tid;                      // set by itself before it takes a P
+    pthread_t thread;
+    void *signal_stack;
+    void *fiber;                    // sanitizers
+    const void *stack_bottom;
+    size_t stack_size;
+} __attribute__((aligned(64)));
+
+enum p_status { P_IDLE, P_RUNNING, P_SYSCALL };
+
+enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32 };
+
+struct p {
+    // owner P
+    uint32_t until_slow;            // turns until the global queue, clock and poller get a look
+    uint32_t next_streak;           // turns in a row taken from `next`
+    bool urgent_turn;               // the last turn was an urgent one
+    uint32_t free_count;
+    struct g *free;                 // warm slots, newest first
+    uint64_t next_id, last_id;      // ids left of its block
+    uint32_t index;
+    _Atomic uint64_t switches, spawned, exited, steals, stolen, global_gets, polls; // others read
+
+    // shared
+    struct g *_Atomic next __attribute__((aligned(64))); // runs next; owner puts, anybody takes
+    struct g *_Atomic resume;       // preempted by need; same
+    _Atomic uint32_t attention;     // set by sysmon: look at timers and poller at the next turn
+    _Atomic uint32_t slice;         // bumped by the owner when a new slice begins
+    _Atomic uint32_t status;        // enum p_status; leaves SYSCALL by CAS
+    struct m *_Atomic m;            // while RUNNING
+    struct p *idle_next;            // idle_lock
+    struct runq ring __attribute__((aligned(64)));
+    struct runq urgent __attribute__((aligned(64)));
+    struct timers timers __attribute__((aligned(64)));
+
+    // sysmon only
+    uint32_t seen_slice;
+    _Atomic int64_t seen_since_ns;  // since when that slice is seen; others read
+    struct g *seen_next;
+    struct g *_Atomic old_next;     // set by sysmon: waits too long, thieves may take it
+} __attribute__((aligned(64)));
+
+struct sched {
+    // set before start, then const
+    struct rt_options options;
+    const struct rt_world *world;   // NULL: the real one
+    bool simulated;
+    unsigned procs;
+    struct p *ps;
+    struct g *main_g;
+    int64_t slice_ns;
+
+    // any thread
+    _Atomic bool running;
+    _Atomic bool stopping;          // main has returned: every M leaves at its next turn
+    const struct sched_poller *_Atomic poller;
+    _Atomic uint32_t end_word;      // futex of rt_run's thread
+    _Atomic uint32_t live_ms;       // threads, sysmon included, that have not ended
+    _Atomic uint64_t next_id;
+    _Atomic int64_t coarse_ns;      // monotonic time, as of the last look of anybody
+    int main_result;                // main goroutine; read after every M has ended
+
+    // idle.c
+    struct spinlock idle_lock __attribute__((aligned(64)));
+    struct p *idle_ps;              // idle_lock
+    struct m *idle_ms;              // idle_lock
+    _Atomic uint32_t idle_p_count;
+    _Atomic uint32_t syscall_p_count;
+    _Atomic uint32_t spinning;
+    _Atomic uint32_t useless_spins; // in a row; a hint
+    _Atomic bool poll_taken;        // an M waits for descriptors and timers, without a P
+    _Atomic int64_t poll_until_ns;  // until when; 0: it does not wait
+    _Atomic uint32_t poll_word;     // futex it waits on when there is no poller
+    _Atomic int64_t last_poll_ns;
+    struct m *_Atomic all_ms;       // list, only ever pushed
+    _Atomic uint64_t wakeups, wakeups_for_nothing, handoffs;
+    _Atomic uint64_t preempted_slice, preempted_need, preempt_refused;
+};
+extern struct sched sched;
+
+/* A counter with one writer at a time. */
+static inline void count_up(_Atomic uint64_t *counter, uint64_t by)
+{
+    store_relaxed(counter, load_relaxed(counter) + by);
+}
+
+/* The M of the calling thread; NULL on threads that are none.  Context: not signal-safe. */
+struct m *m_self(void);
+void m_set_self(struct m *m);
+
+int64_t clock_real_now_ns(void);
+
+/* futex.c: private futexes; timeout absolute on the monotonic clock, RT_FOREVER for none. */
+void futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t until_ns);
+void futex_wake(_Atomic uint32_t *word, int count);
+
+/* The M we are on, from the G or the thread.  Context: not signal-safe. */
+struct m *m_current(void);
+
+/* Time as the scheduler sees it: the simulated world's, else the real clock. */
+int64_t sched_now_ns(void);
+
+/* Honour a pending request for preemption, unless it is held off. At the exit of runtime calls. */
+void g_check_preempt(void);

@@ -1,0 +1,238 @@
+/* sched/preempt.c: SIGURG, and where a switch is safe.
+ *
+ * The handler never switches. It changes the interrupted context so that the goroutine goes on in
+ * preempt_entry (switch_amd64.S) as if it had called it at that instruction, and returns. It does so
+ * only when, in this order,
+ *   1. the stack pointer is in a goroutine's slot: else this is a scheduler's or a foreign stack;
+ *   2. that G is what this M runs, with a P: else it is on its way off or on;
+ *   3. its no-preempt count is zero: it holds no lock, and no library is below it on the stack;
+ *   4. the program counter is in the section rt_go: text of ours, compiled for this, with no
+ *      thread-local in a register. Libraries and this runtime lie outside;
+ *   5. there is room below the stack pointer for all registers and the scheduler.
+ * Otherwise the request stays in the G and is honoured at the next runtime call.
+ *
+ * Whoever tests the count and the handler run on the same thread, so program order is enough. */
+#include "runtime/sched/preempt.h"
+#include "runtime/inspect/dump.h"
+#include "runtime/sched/stack.h"
+#include "runtime/sched/switch.h"
+#include <assert.h>
+#include <cpuid.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+// Weak: a program without goroutine text of its own has no such section.
+extern char __start_rt_go[] __attribute__((weak, visibility("hidden")));
+extern char __stop_rt_go[] __attribute__((weak, visibility("hidden")));
+
+unsigned preempt_save_how __attribute__((visibility("hidden")));
+unsigned preempt_save_mask __attribute__((visibility("hidden")));
+
+static struct {
+    bool async;              // signals are used at all
+    struct sigaction old_urg, old_segv, old_bus;
+} preempt;
+
+enum { XCR0_WANTED = 0xe7, XCR0_AVX = 4 }; // not PKRU (the thread's own), not AMX (never granted)
+
+/* How to save the vector state. False when this CPU has some that we cannot save. */
+static bool choose_save(void)
+{
+    unsigned a, b, c, d;
+    preempt_save_how = PREEMPT_SAVE_FXSAVE;
+    preempt_save_mask = 3;
+    __cpuid(1, a, b, c, d);
+    if (!(c & bit_OSXSAVE))
+        return true; // then the system offers no AVX either
+    __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    preempt_save_mask = a & XCR0_WANTED;
+    preempt_save_how = PREEMPT_SAVE_XSAVE;
+    if (__get_cpuid_count(0xd, 1, &a, &b, &c, &d) && (a & 2))
+        preempt_save_how = PREEMPT_SAVE_XSAVEC;
+    return true;
+}
+
+static bool is_preemptible_text(uintptr_t pc)
+{
+    return pc >= (uintptr_t)__start_rt_go && pc < (uintptr_t)__stop_rt_go;
+}
+
+static void on_urgent(int signal_number, siginfo_t *info, void *context)
+{
+    (void)signal_number;
+    (void)info;
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    uintptr_t sp = (uintptr_t)regs[REG_RSP];
+    struct g *gp = stack_g_of(sp);
+    if (!gp)
+        return;
+    struct m *m = gp->m;
+    if (!m || load_relaxed(&m->cur) != gp || !m->p)
+        return;
+    uint8_t kind = atomic_exchange_explicit(&m->preempt_want, PREEMPT_NONE, memory_order_relaxed);
+    if (kind == PREEMPT_NONE)
+        return;
+    if (gp->nopreempt != 0 || !is_preemptible_text((uintptr_t)regs[REG_RIP]) ||
+        sp < stack_slot_of(gp) + STACK_GUARD + STACK_MIN_ROOM) {
+        store_relaxed(&gp->preempt_pending, kind);
+        atomic_fetch_add_explicit(&sched.preempt_refused, 1, memory_order_relaxed);
+        return;
+    }
+    store_relaxed(&gp->preempt_pending, kind); // preempt_switch reads what it was
+    uintptr_t *top = (uintptr_t *)(sp - 128);  // the red zone belongs to the interrupted function
+    *--top = (uintptr_t)regs[REG_RIP];
+    regs[REG_RSP] = (greg_t)top;
+    regs[REG_RIP] = (greg_t)preempt_entry;
+}
+
+void preempt_request(struct p *p, enum preempt_kind kind)
+{
+    struct m *m = load_acquire(&p->m);
+    if (!m || load_relaxed(&p->status) != P_RUNNING)
+        return;
+    struct g *gp = load_relaxed(&m->cur);
+    if (!gp)
+        return;
+    // It may be another G's turn by now, or another P's: then somebody stops once too often.
+    store_relaxed(&gp->preempt_pending, (uint8_t)kind);
+    if (!preempt.async)
+        return;
+    if (atomic_exchange_explicit(&m->preempt_want, (uint8_t)kind, memory_order_relaxed) ==
+        PREEMPT_NONE || kind == PREEMPT_SLICE)
+        syscall(SYS_tgkill, getpid(), m->tid, SIGURG);
+}
+
+void preempt_by_need(int64_t min_run_ns)
+{
+    struct p *longest = NULL;
+    int64_t since = load_relaxed(&sched.coarse_ns) - min_run_ns;
+    for (unsigned i = 0; i < sched.procs; i++) {
+        struct p *p = &sched.ps[i];
+        int64_t seen = load_relaxed(&p->seen_since_ns);
+        if (load_relaxed(&p->status) == P_RUNNING && seen <= since) {
+            since = seen;
+            longest = p;
+        }
+    }
+    if (!longest)
+        return;
+    store_release(&longest->attention, 1);
+    preempt_request(longest, PREEMPT_NEED);
+}
+
+/* Text for a dying process: no malloc, no stdio lock. */
+static void say(const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1;
+    ssize_t written = write(STDERR_FILENO, line, len);
+    (void)written; // nobody left to tell
+}
+
+static const char *name_of(const struct g *gp) { return gp->name ? gp->name : "?"; }
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    uintptr_t at = (uintptr_t)info->si_addr, pc = (uintptr_t)regs[REG_RIP];
+    struct g *hit = info->si_code > 0 ? stack_g_of(at) : NULL;
+    struct g *gp = stack_g_of((uintptr_t)regs[REG_RSP]);
+    if (hit && at < stack_slot_of(hit) + STACK_GUARD) {
+        // The stack pointer may itself be below its slot already: the guard tells whose it is.
+        say("goroutine %llu (%s) overflowed its stack of %u KiB at pc 0x%lx\n",
+            (unsigned long long)hit->id, name_of(hit), STACK_SLOT >> 10, (unsigned long)pc);
+        sched_dump_fault_to_fd(STDERR_FILENO, hit, pc, (uintptr_t)regs[REG_RBP]);
+        signal(SIGABRT, SIG_DFL);
+        abort();
+    }
+    struct sigaction *old = number == SIGBUS ? &preempt.old_bus : &preempt.old_segv;
+    if (old->sa_flags & SA_SIGINFO) { // a sanitizer's, which says more than we can
+        old->sa_sigaction(number, info, context);
+        return;
+    }
+    say("%s at address 0x%lx, pc 0x%lx", number == SIGBUS ? "SIGBUS" : "SIGSEGV", (unsigned long)at,
+        (unsigned long)pc);
+    if (gp)
+        say(", goroutine %llu (%s)", (unsigned long long)gp->id, name_of(gp));
+    say("\n");
+    signal(number, SIG_DFL); // and the instruction runs again, for the core file
+    sched_dump_fault_to_fd(STDERR_FILENO, gp, pc, (uintptr_t)regs[REG_RBP]);
+}
+
+static size_t signal_stack_bytes(void)
+{
+    size_t least = getauxval(AT_MINSIGSTKSZ);
+    return ((least ? least : 8192) + (32 << 10) + 4095) / 4096 * 4096;
+}
+
+void preempt_thread_start(struct m *m)
+{
+    size_t bytes = signal_stack_bytes();
+    m->signal_stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->signal_stack == MAP_FAILED)
+        rt_fatal("out of memory: no stack for signals, %zu bytes", bytes);
+    stack_t ss = {.ss_sp = m->signal_stack, .ss_size = bytes};
+    if (sigaltstack(&ss, NULL) != 0)
+        rt_fatal("cannot set the signal stack: errno %d", errno);
+    sigset_t mask;
+    sigfillset(&mask);
+    sigdelset(&mask, SIGURG);
+    sigdelset(&mask, SIGSEGV);
+    sigdelset(&mask, SIGBUS);
+    sigdelset(&mask, SIGFPE);
+    sigdelset(&mask, SIGILL);
+    sigdelset(&mask, SIGABRT);
+    sigdelset(&mask, SIGTRAP);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+void preempt_thread_stop(struct m *m)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    stack_t off = {.ss_flags = SS_DISABLE};
+    sigaltstack(&off, NULL);
+    munmap(m->signal_stack, signal_stack_bytes());
+}
+
+int preempt_start(struct why *why)
+{
+    preempt.async = !sched.simulated && !sched.options.no_async_preempt && choose_save();
+#ifdef RT_TSAN
+    preempt.async = false; // it holds signals back until the program calls something of its own
+#endif
+    struct sigaction urg = {.sa_sigaction = on_urgent,
+                            .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    struct sigaction fault = {.sa_sigaction = on_fault,
+                              .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    sigemptyset(&urg.sa_mask);
+    sigemptyset(&fault.sa_mask);
+    if (sigaction(SIGURG, &urg, &preempt.old_urg) != 0 ||
+        sigaction(SIGSEGV, &fault, &preempt.old_segv) != 0 ||
+        sigaction(SIGBUS, &fault, &preempt.old_bus) != 0) {
+        int err = errno;
+        why_set(why, "cannot install signal handlers: errno %d", err);
+        return -err;
+    }
+    return 0;
+}
+
+void preempt_stop(void)
+{
+    sigaction(SIGURG, &preempt.old_urg, NULL);
+    sigaction(SIGSEGV, &preempt.old_segv, NULL);
+    sigaction(SIGBUS, &preempt.old_bus, NULL);
+}

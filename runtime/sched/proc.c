@@ -1,0 +1,436 @@
+/* sched/proc.c: a G's life: start, park, ready, yield, exit.
+ *
+ * A G that leaves picks who goes on and switches straight to its stack; only when nothing is at hand,
+ * or it is time to look at clock and poller, does it switch to the M's scheduler. Either way the one
+ * who arrives finishes for the one who left (arrive): only then are its registers saved, so only
+ * then may anybody else see it as parked or runnable. */
+#include "runtime/sched/proc.h"
+#include "runtime/sched/fiber.h"
+#include "runtime/sched/globq.h"
+#include "runtime/sched/idle.h"
+#include "runtime/sched/life.h"
+#include "runtime/sched/loop.h"
+#include "runtime/sched/stack.h"
+#include "runtime/sched/start.h"
+#include "runtime/sched/switch.h"
+#include <assert.h>
+#include <errno.h>
+
+struct sched sched;
+
+enum { ID_BLOCK = 256 };
+
+struct g *g_self(void)
+{
+    return stack_g_of((uintptr_t)__builtin_frame_address(0));
+}
+
+struct g_wait *g_wait(struct g *gp) { return &gp->wait; }
+
+struct m *m_current(void)
+{
+    struct g *gp = g_self();
+    return gp ? gp->m : m_self();
+}
+
+int sched_p_index(void)
+{
+    struct g *gp = g_self();
+    struct m *m = gp ? gp->m : m_self();
+    return m && m->p ? (int)m->p->index : SCHED_NO_P;
+}
+
+uint64_t rt_go_id(void)
+{
+    struct g *gp = g_self();
+    return gp ? gp->id : 0;
+}
+
+/* ---- holding preemption off ---- */
+
+void g_check_preempt(void)
+{
+    struct g *gp = g_self();
+    if (gp && load_relaxed(&gp->preempt_pending) != PREEMPT_NONE && gp->nopreempt == 0)
+        preempt_switch();
+}
+
+void g_nopreempt_begin(void)
+{
+    struct g *gp = g_self();
+    if (gp)
+        gp->nopreempt += NOPREEMPT_RUNTIME;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void g_nopreempt_end(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    struct g *gp = g_self();
+    if (!gp)
+        return;
+    assert(gp->nopreempt & (NOPREEMPT_USER - 1));
+    gp->nopreempt -= NOPREEMPT_RUNTIME;
+    if (gp->nopreempt == 0 && load_relaxed(&gp->preempt_pending) != PREEMPT_NONE)
+        preempt_switch();
+}
+
+void rt_nopreempt_begin(void)
+{
+    struct g *gp = g_self();
+    if (gp)
+        gp->nopreempt += NOPREEMPT_USER;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void rt_nopreempt_end(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    struct g *gp = g_self();
+    if (!gp)
+        return;
+    assert(gp->nopreempt >= NOPREEMPT_USER);
+    gp->nopreempt -= NOPREEMPT_USER;
+    if (gp->nopreempt == 0 && load_relaxed(&gp->preempt_pending) != PREEMPT_NONE)
+        preempt_switch();
+}
+
+/* ---- leaving and arriving ---- */
+
+/* (A): the G is off its stack. Parks it, or queues it at once when its ready came first. */
+static void finish_park(struct m *m, struct g *gp)
+{
+    bool (*commit)(struct g *gp, void *arg) = m->commit;
+    void *arg = m->commit_arg;
+    uint8_t was = NOT_PARKED;
+    bool parked = atomic_compare_exchange_strong(&gp->parking, &was, PARKED);
+    assert(parked || was == WOKEN);
+    if (commit && !commit(gp, arg)) {
+        // It was not published: nobody else may have readied it.
+        store_relaxed(&gp->parking, NOT_PARKED);
+        life_queue(gp);
+    } else if (!parked) {
+        store_relaxed(&gp->parking, NOT_PARKED);
+        life_queue(gp);
+    }
+    // else gp may already run elsewhere: not another look at it
+}
+
+static void finish_preempted(struct m *m, struct g *gp, bool by_need)
+{
+    struct p *p = m->p;
+    store_relaxed(&gp->status, G_RUNNABLE);
+    if (sched.simulated) {
+        loop_sim_put(gp);
+    } else if (by_need) { // back to the head, with the rest of its slice
+        atomic_fetch_add_explicit(&sched.preempted_need, 1, memory_order_relaxed);
+        struct g *other = atomic_exchange(&p->resume, gp);
+        if (other)
+            loop_put_last(p, other);
+    } else {
+        atomic_fetch_add_explicit(&sched.preempted_slice, 1, memory_order_relaxed);
+        store_relaxed(&p->slice, load_relaxed(&p->slice) + 1);
+        globq_put(gp);
+        idle_wake_one();
+    }
+}
+
+void life_arrive(struct m *m)
+{
+    enum left left = m->left;
+    struct g *gp = m->left_g;
+    m->left = LEFT_NOTHING;
+    switch (left) {
+    case LEFT_NOTHING:
+        return;
+    case LEFT_YIELD:
+        store_relaxed(&gp->status, G_RUNNABLE);
+        if (sched.simulated)
+            loop_sim_put(gp);
+        else
+            loop_put_last(m->p, gp);
+        return;
+    case LEFT_PARK:
+        finish_park(m, gp);
+        return;
+    case LEFT_EXIT:
+        store_relaxed(&gp->status, G_FREE);
+        count_up(&m->p->exited, 1);
+        stack_give(m->p, gp);
+        return;
+    case LEFT_PREEMPTED:
+    case LEFT_NEEDED:
+        finish_preempted(m, gp, left == LEFT_NEEDED);
+        return;
+    case LEFT_NO_P:
+        store_relaxed(&gp->status, G_RUNNABLE);
+        globq_put(gp);
+        idle_wake_one();
+        return;
+    }
+}
+
+/* The commit of the one who left runs on the stack of the one who arrives: its unlocks lower the
+ * wrong count, and must not preempt here. */
+static void arrive_on(struct g *gp)
+{
+    uint32_t count = gp->nopreempt;
+    gp->nopreempt = count + NOPREEMPT_USER / 2;
+    life_arrive(gp->m);
+    gp->nopreempt = count;
+}
+
+/* Who may go on at once, or NULL: let the scheduler decide. */
+static struct g *pick_fast(struct m *m)
+{
+    struct p *p = m->p;
+    if (!p || sched.simulated || m->pinned_g)
+        return NULL;
+    if (p->until_slow == 0 || --p->until_slow == 0 || load_relaxed(&p->attention) ||
+        load_relaxed(&sched.stopping))
+        return NULL;
+    struct g *gp = loop_next_local(p);
+    if (!gp || !gp->pinned_m)
+        return gp;
+    m->picked = gp;
+    return NULL;
+}
+
+void life_switch_in(struct m *m, struct g *gp)
+{
+    gp->m = m;
+    store_relaxed(&gp->status, G_RUNNING);
+    store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
+    count_up(&m->p->switches, 1);
+    store_relaxed(&m->cur, gp);
+}
+
+static void leave(struct g *gp, enum left how)
+{
+    struct m *m = gp->m;
+    bool dying = how == LEFT_EXIT;
+    m->left = how;
+    m->left_g = gp;
+    struct g *to = pick_fast(m);
+    if (to) {
+        life_switch_in(m, to);
+        fiber_switch(&gp->sp, gp, dying, to->sp, to, m);
+    } else {
+        store_relaxed(&m->cur, NULL);
+        fiber_switch(&gp->sp, gp, dying, m->g0_sp, NULL, m);
+    }
+    arrive_on(gp);
+}
+
+void goroutine_main(void)
+{
+    struct g *gp = g_self();
+    fiber_started(gp);
+    gp->nopreempt = NOPREEMPT_RUNTIME;
+    arrive_on(gp);
+    g_nopreempt_end();
+    gp->fn(gp->arg);
+    gp = g_self();
+    assert(gp->nopreempt == 0);
+    gp->nopreempt = NOPREEMPT_RUNTIME;
+    if (gp->pinned_m) {
+        gp->pinned_m->pinned_g = NULL;
+        gp->pinned_m = NULL;
+    }
+    leave(gp, LEFT_EXIT);
+    __builtin_unreachable();
+}
+
+/* ---- starting ---- */
+
+static uint64_t new_id(struct p *p)
+{
+    if (p->next_id == p->last_id) {
+        p->next_id = atomic_fetch_add(&sched.next_id, ID_BLOCK);
+        p->last_id = p->next_id + ID_BLOCK;
+    }
+    return p->next_id++;
+}
+
+struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *arg, bool urgent,
+                   void *created_at)
+{
+    struct g *gp = stack_take(p);
+    if (!gp)
+        return NULL;
+    gp->id = new_id(p);
+    gp->nopreempt = NOPREEMPT_RUNTIME;
+    gp->urgent = urgent;
+    gp->pins = 0;
+    gp->pinned_m = NULL;
+    store_relaxed(&gp->parking, NOT_PARKED);
+    gp->wait = (struct g_wait){NULL, 0};
+    gp->sleep = (struct rt_timer){.fn = NULL};
+    gp->fn = fn;
+    gp->arg = arg;
+    gp->name = name;
+    gp->created_at = created_at;
+    gp->sp = switch_new_stack((void *)stack_top_of(gp));
+    fiber_new(gp);
+    store_release(&gp->status, G_RUNNABLE);
+    count_up(&p->spawned, 1);
+    return gp;
+}
+
+static int start(const char *name, void (*fn)(void *arg), void *arg, bool urgent, void *from)
+{
+    assert(fn);
+    struct g *self = g_self();
+    assert(self);
+    struct p *p = self->m->p;
+    struct g *gp = life_new(p, name, fn, arg, urgent, from);
+    if (!gp)
+        return -EAGAIN;
+    if (sched.simulated) {
+        loop_sim_put(gp);
+    } else {
+        if (!urgent || !runq_put(&p->urgent, gp))
+            loop_put_last(p, gp);
+        if (runq_len(&p->ring) + runq_len(&p->urgent) + !!load_relaxed(&p->next) > 1)
+            idle_wake_one();
+    }
+    g_check_preempt();
+    return 0;
+}
+
+int rt_go(const char *name, void (*fn)(void *arg), void *arg)
+{
+    return start(name, fn, arg, false, __builtin_return_address(0));
+}
+
+int rt_go_urgent(const char *name, void (*fn)(void *arg), void *arg)
+{
+    return start(name, fn, arg, true, __builtin_return_address(0));
+}
+
+uint32_t rt_go_count(void)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < sched.procs; i++)
+        count += load_relaxed(&sched.ps[i].spawned) - load_relaxed(&sched.ps[i].exited);
+    return (uint32_t)count;
+}
+
+unsigned rt_procs(void) { return sched.procs; }
+
+/* ---- parking and readying ---- */
+
+void sched_park(bool (*commit)(struct g *gp, void *arg), void *arg, enum park_reason reason)
+{
+    struct g *gp = g_self();
+    assert(gp);
+    assert(gp->nopreempt < NOPREEMPT_USER); // rt_nopreempt_begin forbids parking
+    assert(commit || gp->nopreempt == 0);   // a lock held, and nobody to release it
+    uint8_t woken = WOKEN;
+    if (!commit && load_relaxed(&gp->parking) == WOKEN &&
+        atomic_compare_exchange_strong(&gp->parking, &woken, NOT_PARKED))
+        return;
+    struct m *m = gp->m;
+    m->commit = commit;
+    m->commit_arg = arg;
+    store_relaxed(&gp->reason, (uint8_t)reason);
+    store_relaxed(&gp->since_ns, load_relaxed(&sched.coarse_ns));
+    store_relaxed(&gp->status, G_PARKED);
+    leave(gp, LEFT_PARK);
+    gp->nopreempt = 0; // commit's unlocks happened on another stack
+}
+
+/* Queue a runnable G where it will run soonest. */
+void life_queue(struct g *gp)
+{
+    store_relaxed(&gp->status, G_RUNNABLE);
+    if (sched.simulated) {
+        loop_sim_put(gp);
+        return;
+    }
+    struct g *self = g_self();
+    struct m *m = self ? self->m : m_self();
+    struct p *p = m ? m->p : NULL;
+    if (!m) { // a thread of none of ours
+        globq_put(gp);
+        idle_wake_one();
+        return;
+    }
+    if (!p) { // waiting for events: queued when a P is found
+        gp->next = NULL;
+        if (m->ready_last)
+            m->ready_last->next = gp;
+        else
+            m->ready_first = gp;
+        m->ready_last = gp;
+        return;
+    }
+    if (gp->urgent && runq_put(&p->urgent, gp)) {
+        // ahead of everything but the next turn of the others
+    } else if (self) {
+        struct g *other = atomic_exchange(&p->next, gp);
+        if (other)
+            loop_put_last(p, other);
+    } else {
+        loop_put_last(p, gp); // in the order of events
+    }
+    if (runq_len(&p->ring) + runq_len(&p->urgent) + !!load_relaxed(&p->next) > 1)
+        idle_wake_one();
+}
+
+void sched_ready(struct g *gp)
+{
+    assert(gp);
+    uint8_t was = atomic_exchange(&gp->parking, WOKEN); // (B)
+    if (was == NOT_PARKED)
+        return;
+    assert(was == PARKED); // else it was readied twice in one park
+    store_relaxed(&gp->parking, NOT_PARKED);
+    life_queue(gp);
+}
+
+void rt_yield(void)
+{
+    struct g *gp = g_self();
+    assert(gp);
+    assert(gp->nopreempt == 0);
+    leave(gp, LEFT_YIELD);
+    gp->nopreempt = 0;
+}
+
+/* The injected call, and a pending request that is honoured: on the goroutine's stack. */
+void preempt_switch(void)
+{
+    struct g *gp = g_self();
+    assert(gp);
+    assert(gp->nopreempt == 0);
+    uint8_t kind = load_relaxed(&gp->preempt_pending);
+    store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
+    leave(gp, kind == PREEMPT_NEED ? LEFT_NEEDED : LEFT_PREEMPTED);
+    gp->nopreempt = 0;
+}
+
+/* ---- threads ---- */
+
+void rt_pin_thread(void)
+{
+    struct g *gp = g_self();
+    assert(gp);
+    if (gp->pins++ == 0 && !sched.simulated) {
+        gp->pinned_m = gp->m;
+        gp->m->pinned_g = gp;
+    }
+}
+
+void rt_unpin_thread(void)
+{
+    struct g *gp = g_self();
+    assert(gp);
+    assert(gp->pins > 0);
+    if (--gp->pins == 0 && !sched.simulated) {
+        gp->m->pinned_g = NULL;
+        gp->pinned_m = NULL;
+    }
+}
+
+void life_no_p(struct g *gp) { leave(gp, LEFT_NO_P); }

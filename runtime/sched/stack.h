@@ -1,0 +1,62 @@
+/* sched/stack.h: the stack arena: equal slots in one reserved mapping, a guard at the foot of each,
+ * and the dense table of Gs, one for each slot.
+ *
+ * From the stack pointer alone one gets the G, at any instruction, in a signal handler too. Slots are
+ * guarded once, at first use, and kept for reuse: what a spawn costs is decided by finding a slot
+ * whose top page is already there (warm), so free slots are taken newest first. */
+#pragma once
+#include "rt/why.h"
+#include "runtime/sched/gmp.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(RT_ASAN) || defined(RT_TSAN)
+enum { STACK_SLOT = 256 << 10 }; // instrumented frames are several times as big
+#else
+enum { STACK_SLOT = 64 << 10 };
+#endif
+enum {
+    STACK_GUARD = 16 << 10,      // Debian's libraries do not probe their frames; few are bigger
+    STACK_FREE_MAX = 64,         // warm slots a P keeps; half go to the shared list beyond that
+    STACK_MIN_ROOM = 6 << 10,    // below the stack pointer for an injected preemption
+    STACK_WARM_MAX = 4096,       // slots on the shared list that keep their pages
+};
+
+extern uintptr_t stack_arena;      // first slot; 0 when there is no arena
+extern size_t stack_arena_bytes;
+extern struct g *stack_table;      // one G for each slot
+
+/* The G whose slot `sp` points into, or NULL.  Context: signal-safe. */
+static inline struct g *stack_g_of(uintptr_t sp)
+{
+    uintptr_t offset = sp - stack_arena;
+    return offset < stack_arena_bytes ? &stack_table[offset / STACK_SLOT] : NULL;
+}
+
+static inline uintptr_t stack_slot_of(const struct g *gp)
+{
+    return stack_arena + (uintptr_t)(gp - stack_table) * STACK_SLOT;
+}
+
+/* Reserve `slots` slots. 0 or -errno with why.  Context: before any M runs. */
+int stack_reserve(uint32_t slots, struct why *why);
+void stack_release(void);
+
+/* A G with a guarded slot, or NULL when all are in use (some may lie in other Ps' caches). The
+ * fields of its last use are still there.  Context: owner P; never parks. */
+struct g *stack_take(struct p *p);
+void stack_give(struct p *p, struct g *gp);
+
+/* Where the first frame goes: 16-aligned, staggered so that the tops of many stacks do not share
+ * cache sets. */
+static inline uintptr_t stack_top_of(const struct g *gp)
+{
+    enum { STAGGER_STEPS = 24, STAGGER_BYTES = 128 };
+    uintptr_t slot = (uintptr_t)(gp - stack_table);
+    return stack_slot_of(gp) + STACK_SLOT - STAGGER_BYTES * (slot % STAGGER_STEPS) - 64;
+}
+
+/* How many slots were ever used: for dumps.  Context: signal-safe. */
+uint32_t stack_used_slots(void);
+/* Give pages of long unused slots back, a batch at a time. Context: sysmon. */
+void stack_trim(void);

@@ -1,0 +1,379 @@
+/* sched/start.c: rt_run: threads come, threads go.
+ *
+ * The calling thread runs no goroutine (unless the world is simulated, where it runs them all): it
+ * takes the process's signals and waits for the end. The end: main's goroutine has returned,
+ * `stopping` is set, every M leaves at its next turn, and this thread keeps knocking until all have.
+ * One that sits in a blocking call or in text that cannot be interrupted is left behind after a
+ * while, with everything it may touch; the process cannot start a runtime again then. */
+#include "runtime/sched/start.h"
+#include "rt/alloc.h"
+#include "rt/sim.h"
+#include "runtime/panic/fatal.h"
+#include "runtime/sched/fiber.h"
+#include "runtime/sched/globq.h"
+#include "runtime/sched/idle.h"
+#include "runtime/sched/life.h"
+#include "runtime/sched/loop.h"
+#include "runtime/sched/preempt.h"
+#include "runtime/sched/signals.h"
+#include "runtime/sched/stack.h"
+#include "runtime/sched/sysmon.h"
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    PROCS_MAX = 256,
+    THREAD_STACK_BYTES = 256 << 10,
+    END_PATIENCE_NS = 2 * 1000 * 1000 * 1000L,
+    END_KNOCK_NS = 1000 * 1000,
+    DEFAULT_SLICE_MS = 10,
+};
+#if defined(RT_TSAN)
+enum { DEFAULT_GOROUTINES = 4096 }; // a fiber is as dear as a thread
+#elif defined(RT_ASAN)
+enum { DEFAULT_GOROUTINES = 16384 }; // guards by mprotect
+#else
+enum { DEFAULT_GOROUTINES = 1 << 20 };
+#endif
+
+static struct {
+    int (*fn)(void *arg);
+    void *arg;
+    bool left_behind; // threads of the last run still exist
+} program;
+
+const struct rt_options *sched_options(void)
+{
+    return load_acquire(&sched.running) ? &sched.options : NULL;
+}
+
+const struct rt_world *sched_world(void)
+{
+    return load_acquire(&sched.running) ? sched.world : NULL;
+}
+
+bool sched_poller_set(const struct sched_poller *poller)
+{
+    const struct sched_poller *none = NULL;
+    if (!atomic_compare_exchange_strong(&sched.poller, &none, poller))
+        return false;
+    idle_break_poll(); // whoever slept on the futex waits in the poller from now on
+    return true;
+}
+
+static void *sysmon_thread(void *arg)
+{
+    (void)arg;
+    prctl(PR_SET_TIMERSLACK, 1UL);
+    sysmon_run();
+    atomic_fetch_sub(&sched.live_ms, 1);
+    return NULL;
+}
+
+static void *m_thread(void *arg)
+{
+    struct m *m = arg;
+    prctl(PR_SET_TIMERSLACK, 1UL); // timers come 50 us late otherwise
+    m->tid = (pid_t)syscall(SYS_gettid);
+    m_set_self(m);
+    fiber_thread(m);
+    preempt_thread_start(m);
+    struct p *p = load_acquire(&m->next_p);
+    store_relaxed(&m->next_p, NULL);
+    idle_attach(m, p);
+    loop_run(m);
+    preempt_thread_stop(m);
+    m_set_self(NULL);
+    store_release(&m->ended, true);
+    atomic_fetch_sub(&sched.live_ms, 1);
+    return NULL;
+}
+
+static struct m *new_m(void)
+{
+    struct m *m = rt_alloc_aligned(64, sizeof(*m));
+    memset(m, 0, sizeof(*m));
+    m->random = (uint32_t)((uintptr_t)m >> 6) * 2654435761u;
+    m->all_next = load_relaxed(&sched.all_ms);
+    while (!atomic_compare_exchange_weak(&sched.all_ms, &m->all_next, m))
+        ;
+    return m;
+}
+
+static int start_thread(pthread_t *out, void *(*fn)(void *arg), void *arg)
+{
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+    // It sets its own mask once it has a stack for signals.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_fetch_add(&sched.live_ms, 1);
+    int err = pthread_create(out, &attr, fn, arg);
+    if (err)
+        atomic_fetch_sub(&sched.live_ms, 1);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return err;
+}
+
+void start_m(struct p *p, bool spinning)
+{
+    struct m *m = new_m();
+    m->spinning = spinning;
+    store_relaxed(&p->m, NULL);
+    store_release(&m->next_p, p);
+    int err = start_thread(&m->thread, m_thread, m);
+    if (err)
+        rt_fatal("cannot start a thread: errno %d; raise the limit of threads (ulimit -u, "
+                 "TasksMax=, pids.max)",
+                 err);
+}
+
+void start_the_end(int result)
+{
+    sched.main_result = result;
+    store_seq(&sched.stopping, true);
+    atomic_fetch_add(&sched.end_word, 1);
+    futex_wake(&sched.end_word, 1);
+}
+
+static void main_goroutine(void *unused)
+{
+    (void)unused;
+    start_the_end(program.fn(program.arg));
+}
+
+/* ---- options ---- */
+
+static unsigned cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return 1;
+    int count = CPU_COUNT(&set);
+    return count > 0 ? (unsigned)count : 1;
+}
+
+static int choose_procs(unsigned asked, unsigned *out, struct why *why)
+{
+    const char *text = getenv("KVD_MAXPROCS");
+    unsigned procs = asked;
+    if (!procs && text && *text) {
+        for (const char *at = text; *at; at++) {
+            if (*at < '0' || *at > '9' || procs > PROCS_MAX) {
+                procs = 0;
+                break;
+            }
+            procs = procs * 10 + (unsigned)(*at - '0');
+        }
+        if (procs == 0 || procs > PROCS_MAX) {
+            why_set(why, "KVD_MAXPROCS is '%s'; it must be a number from 1 to %d", text, PROCS_MAX);
+            return -EINVAL;
+        }
+    }
+    if (!procs)
+        procs = cpus();
+    *out = procs > PROCS_MAX ? PROCS_MAX : procs;
+    return 0;
+}
+
+static int choose(const struct rt_options *asked, struct why *why)
+{
+    static const struct rt_options defaults;
+    sched.options = asked ? *asked : defaults;
+    struct rt_options *o = &sched.options;
+    sched.world = o->world;
+    sched.simulated = o->world && o->world->pick;
+    int err = choose_procs(o->procs, &sched.procs, why);
+    if (err)
+        return err;
+    if (sched.simulated)
+        sched.procs = 1;
+    o->procs = sched.procs;
+    if (!o->slice_ms)
+        o->slice_ms = DEFAULT_SLICE_MS;
+    if (!o->max_goroutines || o->max_goroutines > (1u << 24))
+        o->max_goroutines = DEFAULT_GOROUTINES;
+    sched.slice_ns = o->slice_ms * RT_MS;
+    return 0;
+}
+
+/* ---- beginning and end ---- */
+
+static void make_ps(void)
+{
+    sched.ps = rt_alloc_aligned(64, sched.procs * sizeof(struct p));
+    memset(sched.ps, 0, sched.procs * sizeof(struct p));
+    for (unsigned i = 0; i < sched.procs; i++) {
+        struct p *p = &sched.ps[i];
+        p->index = i;
+        p->until_slow = P_SLOW_TURN;
+        timers_init(&p->timers);
+        if (i > 0) { // the first one is taken at once
+            p->idle_next = sched.idle_ps;
+            sched.idle_ps = p;
+        }
+    }
+    store_relaxed(&sched.idle_p_count, sched.procs - 1);
+}
+
+static void forget_state(void)
+{
+    sched.idle_ps = NULL;
+    sched.idle_ms = NULL;
+    store_relaxed(&sched.all_ms, NULL);
+    store_relaxed(&sched.idle_p_count, 0);
+    store_relaxed(&sched.syscall_p_count, 0);
+    store_relaxed(&sched.spinning, 0);
+    store_relaxed(&sched.useless_spins, 0);
+    store_relaxed(&sched.poll_taken, false);
+    store_relaxed(&sched.poll_until_ns, 0);
+    store_relaxed(&sched.poll_word, 0);
+    store_relaxed(&sched.stopping, false);
+    store_relaxed(&sched.next_id, 1);
+    store_relaxed(&sched.poller, NULL);
+    store_relaxed(&sched.wakeups, 0);
+    store_relaxed(&sched.wakeups_for_nothing, 0);
+    store_relaxed(&sched.handoffs, 0);
+    store_relaxed(&sched.preempted_slice, 0);
+    store_relaxed(&sched.preempted_need, 0);
+    store_relaxed(&sched.preempt_refused, 0);
+    globq_clear();
+    loop_sim_reset();
+}
+
+static void run_simulated(void)
+{
+    struct m *m = new_m();
+    m->tid = (pid_t)syscall(SYS_gettid);
+    m_set_self(m);
+    fiber_thread(m);
+    idle_attach(m, &sched.ps[0]);
+    loop_sim_put(sched.main_g);
+    loop_run(m);
+    m_set_self(NULL);
+}
+
+static int run_real(struct why *why)
+{
+    pthread_t thread;
+    int err = start_thread(&thread, sysmon_thread, NULL);
+    if (err) {
+        why_set(why, "cannot start a thread: errno %d", err);
+        return -err;
+    }
+    runq_put(&sched.ps[0].ring, sched.main_g);
+    start_m(&sched.ps[0], false);
+    while (!load_seq(&sched.stopping)) {
+        uint32_t word = load_seq(&sched.end_word);
+        signals_deliver();
+        if (load_seq(&sched.stopping))
+            break;
+        // Some sanitizers deliver a signal late: look now and then.
+        futex_wait(&sched.end_word, word, clock_real_now_ns() + 100 * RT_MS);
+    }
+    int64_t patience = clock_real_now_ns() + END_PATIENCE_NS;
+    while (load_seq(&sched.live_ms) > 0 && clock_real_now_ns() < patience) {
+        sysmon_break();
+        idle_break_poll();
+        for (struct m *m = load_acquire(&sched.all_ms); m; m = m->all_next) {
+            store_release(&m->wake, 1);
+            futex_wake(&m->wake, 1);
+        }
+        for (unsigned i = 0; i < sched.procs; i++)
+            preempt_request(&sched.ps[i], PREEMPT_SLICE);
+        futex_wait(&sched.end_word, load_seq(&sched.end_word),
+                   clock_real_now_ns() + END_KNOCK_NS);
+    }
+    program.left_behind = load_seq(&sched.live_ms) > 0;
+    if (program.left_behind) {
+        pthread_detach(thread);
+        return 0;
+    }
+    pthread_join(thread, NULL);
+    for (struct m *m = load_acquire(&sched.all_ms); m; m = m->all_next)
+        pthread_join(m->thread, NULL);
+    return 0;
+}
+
+static void free_all(void)
+{
+    const struct sched_poller *poller = load_acquire(&sched.poller);
+    if (poller)
+        poller->stop();
+    fiber_free_all();
+    for (struct m *m = load_acquire(&sched.all_ms), *next; m; m = next) {
+        next = m->all_next;
+        rt_free(m);
+    }
+    for (unsigned i = 0; i < sched.procs; i++)
+        timers_deinit(&sched.ps[i].timers);
+    struct p *ps = sched.ps;
+    sched.ps = NULL;
+    rt_free(ps);
+    stack_release();
+    forget_state();
+}
+
+int rt_run(const struct rt_options *options, int (*fn)(void *arg), void *arg, int *result,
+           struct why *why)
+{
+    assert(fn);
+    assert(!g_self());
+    if (load_acquire(&sched.running) || program.left_behind) {
+        why_set(why, program.left_behind
+                         ? "a thread of the last run is still inside a call that blocks"
+                         : "the goroutine runtime is already running");
+        return -EBUSY;
+    }
+    forget_state();
+    int err = choose(options, why);
+    if (err)
+        return err;
+    // Each P may keep some free slots to itself.
+    err = stack_reserve(sched.options.max_goroutines + sched.procs * STACK_FREE_MAX, why);
+    if (err)
+        return err;
+    make_ps();
+    store_relaxed(&sched.coarse_ns, sched_now_ns());
+    program.fn = fn;
+    program.arg = arg;
+    err = preempt_start(why);
+    if (!err) {
+        sched.main_g = life_new(&sched.ps[0], "main", main_goroutine, NULL, false, (void *)fn);
+        store_release(&sched.running, true);
+        rt_fatal_hook = sched_dump_to_fd;
+        if (!sched.simulated)
+            signals_start();
+        if (sched.simulated)
+            run_simulated();
+        else
+            err = run_real(why);
+        rt_fatal_hook = NULL;
+        if (!sched.simulated)
+            signals_stop();
+        if (program.left_behind) { // it may touch anything but what we return
+            if (result)
+                *result = sched.main_result;
+            return 0;
+        }
+        store_release(&sched.running, false);
+        preempt_stop();
+    }
+    int main_result = sched.main_result;
+    free_all();
+    if (!err && result)
+        *result = main_result;
+    return err;
+}
+
+void rt_exit(int status) { _exit(status); }

@@ -1,0 +1,146 @@
+/* sched/sysmon.c: a thread without a P that looks after those that have one: ends slices, takes Ps
+ * back from blocked threads, runs what waits too long, polls when nobody does.
+ *
+ * It looks every 20 us while there is something to do, and backs off otherwise: to 1 ms while a P is
+ * busy, to 10 ms while all are idle; and it wakes for the next timer when nobody else would. */
+#include "runtime/sched/sysmon.h"
+#include "runtime/sched/globq.h"
+#include "runtime/sched/idle.h"
+#include "runtime/sched/preempt.h"
+#include "runtime/sched/stack.h"
+
+enum {
+    TICK_NS = 20 * 1000,
+    QUIET_ROUNDS = 50,            // at the shortest tick before it doubles
+    BUSY_TICK_MAX_NS = 1000 * 1000,
+    IDLE_TICK_MAX_NS = 10 * 1000 * 1000,
+    POLL_AFTER_NS = 10 * 1000 * 1000,
+    NOBODY_WAITS_NS = 200 * 1000, // nobody in the poll role and nobody polled: wake an idle M
+    NEED_MIN_RUN_NS = 100 * 1000,
+    ASK_AGAIN_NS = 1000 * 1000,   // a refused preemption
+    TRIM_EVERY_NS = 1000 * 1000 * 1000,
+};
+
+static struct {
+    struct m m; // collects what its poll readies
+    _Atomic uint32_t word;
+    int64_t asked_ns, trimmed_ns;
+} sysmon;
+
+void sysmon_break(void)
+{
+    store_release(&sysmon.word, 1);
+    futex_wake(&sysmon.word, 1);
+}
+
+/* A G in `next` that has been there for a whole tick: its P's M is not about to turn to it. */
+static bool mark_old_next(struct p *p)
+{
+    struct g *next = load_relaxed(&p->next);
+    bool old = next && next == p->seen_next;
+    p->seen_next = next;
+    store_relaxed(&p->old_next, old ? next : NULL);
+    return old;
+}
+
+/* True when something had to be done. */
+static bool look_at(struct p *p, int64_t now)
+{
+    uint32_t status = load_acquire(&p->status);
+    if (status == P_SYSCALL) {
+        bool wanted = globq_len() > 0 || runq_len(&p->ring) > 0 || load_relaxed(&p->next);
+        if (wanted && idle_retake(p)) {
+            idle_hand_off(p);
+            return true;
+        }
+        return false;
+    }
+    if (status != P_RUNNING)
+        return false;
+    bool waiting = mark_old_next(p) || runq_len(&p->ring) > 0;
+    if (waiting && load_relaxed(&sched.idle_p_count) > 0)
+        idle_wake_one();
+    uint32_t slice = load_relaxed(&p->slice);
+    if (slice != p->seen_slice) {
+        p->seen_slice = slice;
+        store_relaxed(&p->seen_since_ns, now);
+        return waiting;
+    }
+    if (now - load_relaxed(&p->seen_since_ns) >= sched.slice_ns &&
+        now - sysmon.asked_ns >= ASK_AGAIN_NS) {
+        sysmon.asked_ns = now;
+        preempt_request(p, PREEMPT_SLICE);
+        return true;
+    }
+    return false;
+}
+
+/* Timers and descriptors, when nobody in the poll role cares for them. */
+static bool look_at_events(int64_t now)
+{
+    bool all_busy = load_seq(&sched.idle_p_count) == 0;
+    bool due = idle_next_timer_ns() <= now;
+    bool did = false;
+    if (load_relaxed(&sched.poll_taken))
+        return false;
+    int64_t since_poll = now - load_relaxed(&sched.last_poll_ns);
+    if (load_acquire(&sched.poller) && since_poll > POLL_AFTER_NS) {
+        store_relaxed(&sched.last_poll_ns, now);
+        if (idle_poll(&sysmon.m) > 0) {
+            did = true;
+            if (all_busy)
+                preempt_by_need(NEED_MIN_RUN_NS);
+        }
+    }
+    if (due && all_busy) {
+        preempt_by_need(NEED_MIN_RUN_NS);
+        did = true;
+    } else if (!all_busy && (due || since_poll > NOBODY_WAITS_NS) &&
+               load_relaxed(&sched.idle_p_count) < sched.procs) {
+        idle_wake_one();
+        did = due;
+    }
+    return did;
+}
+
+static int64_t next_look_ns(int64_t now, int64_t delay)
+{
+    int64_t until = now + delay;
+    if (!load_relaxed(&sched.poll_taken)) {
+        int64_t timer = idle_next_timer_ns();
+        if (timer < until)
+            until = timer > now + TICK_NS ? timer : now + TICK_NS;
+    }
+    return until;
+}
+
+void sysmon_run(void)
+{
+    m_set_self(&sysmon.m);
+    int64_t delay = TICK_NS;
+    int quiet = 0;
+    while (!load_seq(&sched.stopping)) {
+        int64_t now = clock_real_now_ns();
+        futex_wait(&sysmon.word, 0, next_look_ns(now, delay));
+        store_relaxed(&sysmon.word, 0);
+        now = clock_real_now_ns();
+        store_relaxed(&sched.coarse_ns, now);
+        bool did = look_at_events(now);
+        for (unsigned i = 0; i < sched.procs; i++)
+            did |= look_at(&sched.ps[i], now);
+        bool all_idle = load_relaxed(&sched.idle_p_count) == sched.procs;
+        if (now - sysmon.trimmed_ns > TRIM_EVERY_NS) {
+            sysmon.trimmed_ns = now;
+            stack_trim();
+        }
+        quiet = did ? 0 : quiet + 1;
+        int64_t longest = all_idle ? IDLE_TICK_MAX_NS : BUSY_TICK_MAX_NS;
+        if (quiet == 0)
+            delay = TICK_NS;
+        else if (quiet > QUIET_ROUNDS)
+            delay = delay * 2;
+        if (delay > longest)
+            delay = longest;
+    }
+    m_set_self(NULL);
+}

@@ -1,0 +1,216 @@
+/* sched/timer.c: heaps of timers, and sleeping.
+ *
+ * A timer is armed exactly while it lies in the heap it names. The name is only ever changed under
+ * the lock of the heap that is named (or, the first time, by the one goroutine that knows the
+ * timer), and never while that heap has it armed or firing: so locking the named heap and looking
+ * again at the name is enough to own the timer. */
+#include "runtime/sched/timer.h"
+#include "runtime/sched/gmp.h"
+#include "runtime/sched/idle.h"
+#include "rt/alloc.h"
+#include <assert.h>
+#include <string.h>
+
+enum { HEAP_ARITY = 4, HEAP_FIRST_CAP = 64 };
+enum { TIMER_IDLE, TIMER_ARMED };
+
+void timers_init(struct timers *t)
+{
+    memset(t, 0, sizeof(*t));
+    store_relaxed(&t->next_ns, RT_FOREVER);
+}
+
+void timers_deinit(struct timers *t)
+{
+    rt_free(t->heap);
+    t->heap = NULL;
+}
+
+static void place(struct timers *h, uint32_t pos, struct rt_timer *t)
+{
+    h->heap[pos] = t;
+    t->pos = pos;
+}
+
+static void sift_up(struct timers *h, uint32_t pos)
+{
+    struct rt_timer *t = h->heap[pos];
+    while (pos > 0) {
+        uint32_t parent = (pos - 1) / HEAP_ARITY;
+        if (h->heap[parent]->when_ns <= t->when_ns)
+            break;
+        place(h, pos, h->heap[parent]);
+        pos = parent;
+    }
+    place(h, pos, t);
+}
+
+static void sift_down(struct timers *h, uint32_t pos)
+{
+    struct rt_timer *t = h->heap[pos];
+    for (;;) {
+        uint32_t first = pos * HEAP_ARITY + 1, least = pos;
+        int64_t least_ns = t->when_ns;
+        for (uint32_t i = first; i < first + HEAP_ARITY && i < h->count; i++) {
+            if (h->heap[i]->when_ns < least_ns) {
+                least = i;
+                least_ns = h->heap[i]->when_ns;
+            }
+        }
+        if (least == pos)
+            break;
+        place(h, pos, h->heap[least]);
+        pos = least;
+    }
+    place(h, pos, t);
+}
+
+static void note_first(struct timers *h)
+{
+    store_seq(&h->next_ns, h->count ? h->heap[0]->when_ns : RT_FOREVER);
+}
+
+static void insert_locked(struct timers *h, struct rt_timer *t)
+{
+    if (h->count == h->cap) {
+        uint32_t cap = h->cap ? h->cap * 2 : HEAP_FIRST_CAP;
+        struct rt_timer **bigger = rt_realloc(h->heap, cap * sizeof(*bigger));
+        if (!bigger)
+            rt_fatal("out of memory: no room for %u timers", cap);
+        h->heap = bigger;
+        h->cap = cap;
+    }
+    t->state = TIMER_ARMED;
+    place(h, h->count++, t);
+    sift_up(h, t->pos);
+    note_first(h);
+}
+
+static void remove_locked(struct timers *h, struct rt_timer *t)
+{
+    uint32_t pos = t->pos;
+    assert(pos < h->count);
+    assert(h->heap[pos] == t);
+    struct rt_timer *last = h->heap[--h->count];
+    t->state = TIMER_IDLE;
+    if (last != t) {
+        place(h, pos, last);
+        sift_up(h, pos);
+        sift_down(h, last->pos);
+    }
+    note_first(h);
+}
+
+/* Lock the heap the timer names; NULL when it was never armed. */
+static struct timers *lock_heap_of(struct rt_timer *t)
+{
+    for (;;) {
+        struct timers *h = __atomic_load_n(&t->heap, __ATOMIC_ACQUIRE);
+        if (!h)
+            return NULL;
+        spin_lock(&h->lock);
+        if (__atomic_load_n(&t->heap, __ATOMIC_RELAXED) == h)
+            return h;
+        spin_unlock(&h->lock);
+    }
+}
+
+/* The heap for a timer that is nowhere: this P's, or any when we have no P. */
+static struct timers *home_heap(void)
+{
+    int p = sched_p_index();
+    return &sched.ps[p == SCHED_NO_P ? 0 : p].timers;
+}
+
+void rt_timer_start(struct rt_timer *t, int64_t when_ns, void (*fn)(void *arg), void *arg)
+{
+    assert(fn);
+    struct timers *h = lock_heap_of(t);
+    if (h && t->state == TIMER_ARMED) {
+        remove_locked(h, t);
+    } else if (!h || h->firing != t) { // free to move
+        struct timers *home = home_heap();
+        if (h != home) {
+            __atomic_store_n(&t->heap, home, __ATOMIC_RELEASE);
+            if (h)
+                spin_unlock(&h->lock);
+            spin_lock(&home->lock);
+            h = home;
+        }
+    }
+    t->when_ns = when_ns;
+    t->fn = fn;
+    t->arg = arg;
+    insert_locked(h, t);
+    spin_unlock(&h->lock);
+    idle_timer_armed(when_ns);
+    g_check_preempt();
+}
+
+bool rt_timer_stop(struct rt_timer *t)
+{
+    for (;;) {
+        struct timers *h = lock_heap_of(t);
+        if (!h)
+            return false;
+        if (t->state == TIMER_ARMED) {
+            remove_locked(h, t);
+            spin_unlock(&h->lock);
+            g_check_preempt();
+            return true;
+        }
+        // Running to its end before we return; from within itself there is nothing to wait for.
+        bool running = h->firing == t && h->runner != (const void *)m_current();
+        spin_unlock(&h->lock);
+        if (!running)
+            return false;
+        cpu_relax();
+    }
+}
+
+int timers_run(struct timers *h, int64_t now_ns)
+{
+    int ran = 0;
+    if (load_acquire(&h->next_ns) > now_ns)
+        return 0;
+    spin_lock(&h->lock);
+    while (!h->firing && h->count && h->heap[0]->when_ns <= now_ns) {
+        struct rt_timer *t = h->heap[0];
+        remove_locked(h, t);
+        void (*fn)(void *arg) = t->fn;
+        void *arg = t->arg;
+        h->firing = t;
+        h->runner = m_current();
+        spin_unlock(&h->lock);
+        fn(arg); // from here on t may be gone
+        ran++;
+        spin_lock(&h->lock);
+        h->firing = NULL;
+    }
+    spin_unlock(&h->lock);
+    return ran;
+}
+
+static void wake_sleeper(void *arg) { sched_ready(arg); }
+
+static bool arm_sleep(struct g *gp, void *until_ns)
+{
+    rt_timer_start(&gp->sleep, *(int64_t *)until_ns, wake_sleeper, gp);
+    return true;
+}
+
+void rt_sleep_until(int64_t deadline_ns)
+{
+    struct g *gp = g_self();
+    assert(gp);
+    if (deadline_ns <= rt_now_ns()) {
+        rt_yield();
+        return;
+    }
+    if (deadline_ns == RT_FOREVER)
+        sched_park(NULL, NULL, PARK_FOREVER);
+    else
+        sched_park(arm_sleep, &deadline_ns, PARK_SLEEP);
+}
+
+void rt_sleep_ns(int64_t ns) { rt_sleep_until(rt_after_ns(ns)); }

@@ -73,6 +73,8 @@ struct wal_request {
     struct wal_hard_state hard_state;
     void (*done)(struct wal_request *request);
     void *arg;                        // the caller's
+    int result;                       // out: 0; WAL_NO_SPACE only when wal_close gives up on a full disk
+                                      // what waited for a segment: then nothing may be promised
     struct wal_times times;           // out
     uint64_t queued_bytes;            // private
 };
@@ -90,7 +92,7 @@ struct wal_options {
 };
 
 /* Who hears the surviving entries at open, oldest first. The record is borrowed for the call. A
- * result other than 0 ends wal_open with it. */
+ * result below 0 ends wal_open with it. */
 struct wal_replay {
     int (*entry)(void *arg, const struct wal_record *record, struct why *why);
     void *arg;
@@ -104,7 +106,7 @@ struct wal_recovered {
     uint64_t last_term;
     struct wal_hard_state hard_state;
     uint64_t torn_offset;       // where a torn batch was cut from the last segment, UINT64_MAX: none
-    char torn_file[32];
+    char torn_file[40];
     uint32_t segments;
     bool direct;                // the form of I/O in use
 };
@@ -131,8 +133,8 @@ bool wal_should_hold(const struct wal *wal); // never parks
 uint64_t wal_record_bytes_max(const struct wal *wal);
 
 /* Read back surviving, durable entries lo <= index < hi, in order, checked, until their payloads
- * exceed max_bytes (at least one). `each` borrows the record for the call; a result other than 0
- * ends the read with it. Returns how many were told; WAL_COMPACTED: lo was released or replaced;
+ * exceed max_bytes (at least one). `each` borrows the record for the call and returns 0, or a result
+ * below 0 that ends the read with it. Returns how many were told; WAL_COMPACTED: lo was released or replaced;
  * WAL_UNAVAILABLE: lo is not durable yet; WAL_DAMAGED with `why` (the caller should stop the
  * member); -errno.  Context: any number of goroutines at once; parks, `each` may park. */
 int wal_read(struct wal *wal, uint64_t lo, uint64_t hi, uint64_t max_bytes,

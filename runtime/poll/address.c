@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HOST_MAX = 256 };
-
 static void add(struct addresses *out, const void *data, socklen_t len)
 {
     if (out->count == ADDRESS_RESOLVED_MAX)
@@ -49,8 +47,8 @@ static int parse_unix(const char *text, const char *path, struct addresses *out,
     return 0;
 }
 
-/* Cut "host:port" or "[host]:port"; brackets go. */
-static int split(const char *text, char host[HOST_MAX], uint16_t *port_out, struct why *why)
+int address_split(const char *text, char host[ADDRESS_HOST_MAX], uint16_t *port_out,
+                  struct why *why)
 {
     const char *colon = strrchr(text, ':');
     uint64_t port;
@@ -69,8 +67,8 @@ static int split(const char *text, char host[HOST_MAX], uint16_t *port_out, stru
         end--;
     }
     size_t len = (size_t)(end - first);
-    if (len >= HOST_MAX || (!bracketed && memchr(first, ':', len))) {
-        why_set(why, len >= HOST_MAX ? "the host of \"%s\" is too long"
+    if (len >= ADDRESS_HOST_MAX || (!bracketed && memchr(first, ':', len))) {
+        why_set(why, len >= ADDRESS_HOST_MAX ? "the host of \"%s\" is too long"
                                      : "\"%s\" is no address: an IPv6 host goes in brackets", text);
         return -EINVAL;
     }
@@ -111,12 +109,12 @@ static int64_t look_up(void *arg)
 
 int address_resolve(const char *text, bool passive, struct addresses *out, struct why *why)
 {
-    char host[HOST_MAX];
+    char host[ADDRESS_HOST_MAX];
     uint16_t port;
     out->count = 0;
     if (strncmp(text, "unix:", 5) == 0)
         return parse_unix(text, text + 5, out, why);
-    int err = split(text, host, &port, why);
+    int err = address_split(text, host, &port, why);
     if (err)
         return err;
     struct in_addr v4;

@@ -2,6 +2,7 @@
 #pragma once
 #include "rt/why.h"
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -24,3 +25,9 @@ int address_resolve(const char *text, bool passive, struct addresses *out, struc
 
 /* "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:" for a socket without name. Returns text. */
 char *address_text(const struct sockaddr_storage *data, socklen_t len, char text[ADDRESS_TEXT]);
+
+/* Cut "host:port" or "[host]:port" into its host, without brackets, and its port. 0 or -EINVAL with
+ * why.  Context: never parks. */
+enum { ADDRESS_HOST_MAX = 256 };
+int address_split(const char *text, char host[ADDRESS_HOST_MAX], uint16_t *port_out,
+                  struct why *why);

@@ -157,7 +157,8 @@ static void replace_from(struct raft_log *l, const struct raft_entry *entries, s
     }
     assert(from == l->offset + l->count);
     if (l->head + l->count + count > l->cap) {
-        memmove(l->unstable, l->unstable + l->head, l->count * sizeof(*l->unstable));
+        if (l->count)
+            memmove(l->unstable, l->unstable + l->head, l->count * sizeof(*l->unstable));
         l->head = 0;
         l->unstable = raft_grown(l->env, l->unstable, sizeof(*l->unstable), &l->cap, l->count + count);
     }

@@ -192,12 +192,12 @@ int raft_new(const struct raft_env *env, const struct raft_config *config, struc
     r->vote = config->hard_state.vote;
     if (config->hard_state.commit)
         r->log.committed = config->hard_state.commit;
-    r->last_hard = config->hard_state;
     if (config->applied) {
         if (config->applied > r->log.committed)
             r->log.committed = config->applied; // what was applied was committed
         raft_log_applied_to(&r->log, config->applied, 0);
     }
+    r->last_hard = (struct raft_hard_state){r->term, r->vote, r->log.committed};
     raft_become_follower(r, r->term, RAFT_NONE);
     say_hello(r);
     *out = r;

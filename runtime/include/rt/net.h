@@ -55,7 +55,8 @@ ssize_t rt_conn_try_writev(struct rt_conn *c, const struct iovec *parts, int cou
 /* Wait until a read would not block, or a write would not (flags, 0: neither), or rt_conn_wake was
  * called since the last wait returned, or the deadline. Owns no buffer while it waits. It trusts
  * the last attempt in each direction: it waits only for what ended in -EAGAIN (or was never wanted)
- * and returns at once otherwise, so a caller tries before it waits. May return early; callers loop.
+ * and returns at once otherwise, so a caller tries before it waits. It, like the READABLE case of a
+ * select, may end early; callers loop.
  * Counts as the reader. 0, -ETIMEDOUT, -ECANCELED.  Context: parks. */
 enum { RT_CONN_READABLE = 1, RT_CONN_WRITABLE = 2 };
 int rt_conn_wait(struct rt_conn *c, int flags, int64_t deadline_ns);

@@ -61,7 +61,7 @@ int command_lease_grant(struct kvctl *k)
 
 int command_lease_revoke(struct kvctl *k)
 {
-    int64_t id;
+    int64_t id = 0;
     if (refuse_table(k) || !kvctl_options(k, NULL, 0, 1, 1, "lease revoke <lease id>") || !read_id(k, &id))
         return k->exit;
     struct rt_string request = {0};
@@ -105,7 +105,7 @@ int command_lease_timetolive(struct kvctl *k)
 {
     bool keys = false;
     const struct option options[] = {{"keys", 0, OPTION_SWITCH, &keys, "also the keys that are attached"}};
-    int64_t id;
+    int64_t id = 0;
     if (refuse_table(k) || !kvctl_options(k, options, 1, 1, 1, "lease timetolive [options] <lease id>") || !read_id(k, &id))
         return k->exit;
     struct rt_string request = {0};
@@ -198,7 +198,7 @@ int command_lease_keep_alive(struct kvctl *k)
 {
     bool once = false;
     const struct option options[] = {{"once", 0, OPTION_SWITCH, &once, "renew once and end"}};
-    int64_t id, ttl_s = 1;
+    int64_t id = 0, ttl_s = 1;
     if (refuse_table(k) || !kvctl_options(k, options, 1, 1, 1, "lease keep-alive [options] <lease id>") || !read_id(k, &id))
         return k->exit;
     struct grpc_stream *stream;

@@ -19,7 +19,7 @@
 
 enum grpc_code {
     GRPC_OK = 0,
-    GRPC_CANCELED = 1,
+    GRPC_CANCELLED = 1,
     GRPC_UNKNOWN = 2,
     GRPC_INVALID_ARGUMENT = 3,
     GRPC_DEADLINE_EXCEEDED = 4,

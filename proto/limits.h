@@ -9,7 +9,7 @@ enum {
     HTTP2_HEADER_LIST_BYTES = 64 << 10,    // headers of one request, as RFC 9113 counts; RST_STREAM
     HTTP2_HEADER_TABLE_BYTES = 4 << 10,    // HPACK's table, both ways
     HTTP2_READ_BYTES = 32 << 10,           // one read from the socket
-    HTTP2_COPY_BYTES = 16 << 10,           // frames and small pieces gathered for one writev
+    HTTP2_COPY_BYTES = 48 << 10,           // frames and small pieces gathered for one writev
     HTTP2_IOVECS = 128,                    // pieces of one writev
     HTTP2_INLINE_PIECE_BYTES = 2 << 10,    // a piece up to this is copied, a bigger one referenced
     HTTP2_RESETS_BURST = 1000,             // RST_STREAMs of a peer at once, then GOAWAY
@@ -17,6 +17,7 @@ enum {
     HTTP2_CONTINUATIONS = 8,               // frames of one header block after the first
     HTTP2_SETTINGS_ENTRIES = 32,           // in one SETTINGS frame
     HTTP2_OUTBOUND_ACKS = 1000,            // unsent answers to PING and SETTINGS; then the end
+    HTTP2_UNSENT_BYTES = 64 << 20,         // answers queued on one connection; new calls: REFUSED_STREAM
     HTTP2_BAD_STREAMS = 1000,              // refused or broken requests in a row, then GOAWAY
 
     /* gRPC, each call */
@@ -28,12 +29,11 @@ enum {
 
     /* HTTP/1.1, each connection */
     HTTP1_HEAD_BYTES = 16 << 10,           // request line and headers; more: 431
-
-    FIELDS_UNPACK_FACTOR = 64,             // see fields_unpack
 };
 /* Time: whoever is slower is hung up on. */
 #define HTTP2_PREFACE_NS (INT64_C(10) * 1000000000) // the first 24 bytes, and the first SETTINGS
 #define HTTP2_HEADERS_NS (INT64_C(10) * 1000000000) // from HEADERS to the end of the header block
+#define HTTP2_GOODBYE_NS (INT64_C(5) * 1000000000)  // to write GOAWAY before we hang up
 #define HTTP1_HEAD_NS (INT64_C(10) * 1000000000)    // from the first byte to the end of the head
 #define HTTP1_BODY_NS (INT64_C(60) * 1000000000)    // the whole body
 #define HTTP1_IDLE_NS (INT64_C(120) * 1000000000)   // between requests

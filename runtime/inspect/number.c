@@ -4,6 +4,7 @@
 #include "runtime/inspect/number.h"
 #include <assert.h>
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ static void shortest_digits(double value, char *digits, int *exponent_out)
 {
     char text[40];
     int saved = errno;
-    for (int count = 15; count <= MAX_DIGITS; count++) {
+    // Below the normal numbers there are fewer digits to survive.
+    for (int count = value < DBL_MIN ? 1 : 15; count <= MAX_DIGITS; count++) {
         snprintf(text, sizeof(text), "%.*e", count - 1, value);
         if (strtod(text, NULL) == value)
             break;

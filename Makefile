@@ -29,7 +29,8 @@ LIB_ROOMS := raft wal proto kv/store kv/member kv/service
 EXAMPLES  := $(patsubst %.c,$B/%,$(wildcard runtime/examples/*.c))
 TEST_C    := $(shell find tests -name 'test_*.c')
 TESTS     := $(TEST_C:%.c=$B/%)
-BENCH_C   := $(shell find tests/bench -name 'bench_*.c' 2>/dev/null)
+TOOL_C    := $(shell find tests -name 'tool_*.c')
+TOOLS     := $(TOOL_C:%.c=$B/%)
 
 # What a test of a folder links, besides the runtime.
 needs_tests/runtime    :=
@@ -84,7 +85,7 @@ test_dir   = $(patsubst $B/%/,%,$(dir $1))
 test_needs = $(foreach r,$(needs_$(call test_dir,$1)),$(call room_obj,$r))
 $(TESTS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -lcmocka -o $@
-$(BENCH_C:%.c=$B/%): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
+$(TOOLS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -o $@
 
 deps:                       ## install the packages that building and running need (no service is started)
@@ -99,7 +100,7 @@ run: deps                   ## build, start three members on loopback, print how
 test: test-deps             ## run every test (the short forms); ends with "N passed, N failed"
 	@$(MAKE) --no-print-directory tests-built
 	@KVD_BUILD=$B tests/support/run.sh $(TESTS) $(shell find tests -name 'test_*.sh' -o -name 'test_*.py')
-tests-built: all $(TESTS) $(EXAMPLES) $(BENCH_C:%.c=$B/%)
+tests-built: all $(TESTS) $(EXAMPLES) $(TOOLS)
 
 unit-%: ; @$(MAKE) --no-print-directory $(filter $B/tests/$*/%,$(TESTS)) && KVD_BUILD=$B tests/support/run.sh $(filter $B/tests/$*/%,$(TESTS))
 

@@ -251,9 +251,12 @@ static void a_small_request_does_not_overtake_a_large_one(void **state)
     let_others_park();
     assert_int_equal(q.next, 0);
     assert_int_equal(rt_sem_acquire(&q.s, 1, 0), -ETIMEDOUT); // nor does one that only tries
-    rt_sem_release(&q.s, 3);
-    crew_wait(&crew);
+    rt_sem_release(&q.s, 1);
+    let_others_park();
+    assert_int_equal(q.next, 1);
     assert_int_equal(q.order[0], 0);
+    rt_sem_release(&q.s, 2);
+    crew_wait(&crew);
     assert_int_equal(q.s.count, 0);
 }
 

@@ -20,13 +20,13 @@ watcher=$!
 k put k9 new >/dev/null
 for _ in $(seq 100); do grep -q k9 "$dir/watch" && break; sleep 0.05; done
 # The watch survives its member: it goes on at another, after the last revision it saw.
-l=$(wait_leader); kill_member "$l"
+[ -n "${KVD_TEST_ENDPOINTS:-}" ] || { l=$(wait_leader); kill_member "$l"; }
 for _ in $(seq 200); do k put k10 later >/dev/null 2>&1 && break; sleep 0.05; done
 for _ in $(seq 200); do grep -q k10 "$dir/watch" && break; sleep 0.05; done
 kill $watcher 2>/dev/null; wait $watcher 2>/dev/null
 same "a watch sees every event once, across the loss of a member" "$(grep -v '^$' "$dir/watch" | sed '/k10/,$d')" \
     $'PUT\nk1\nv1\nPUT\nk1\nv2\nPUT\nk2\na b\tc\nDELETE\nk2\nPUT\nk9\nnew\nPUT'
-start_member "$l"; wait_healthy
+[ -n "${KVD_TEST_ENDPOINTS:-}" ] || { start_member "$l"; wait_healthy; }
 lease=$(k lease grant 2 | awk '{print $2}')
 same "put --lease attaches" "$(k put leased v --lease "$lease")" "OK"
 holds "lease keep-alive --once renews" "$(k lease keep-alive --once "$lease")" "keepalived with TTL\(2\)"

@@ -29,10 +29,13 @@ def free_port():
         return s.getsockname()[1]
 
 
+running = os.environ.get("KVD_TEST_ENDPOINTS")  # a cluster that is up already
 with tempfile.TemporaryDirectory() as folder:
     port, peer = free_port(), free_port()
     log = open(os.path.join(folder, "log"), "w+")
-    kvd = subprocess.Popen(
+    if running:
+        port = int(running.split(",")[0].split(":")[1])
+    kvd = None if running else subprocess.Popen(
         [os.path.join(build, "kvd"), "--data-dir", os.path.join(folder, "data"),
          "--listen-client-urls", f"http://127.0.0.1:{port}", "--advertise-client-urls", f"http://127.0.0.1:{port}",
          "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
@@ -66,13 +69,14 @@ with tempfile.TemporaryDirectory() as folder:
         check("revoking a lease removes its key", client.get("leased")[0], None)
         with client.lock("mutex", ttl=20) as lock:
             check("a lock is held inside with", lock.is_acquired(), True)
-        check("members lists one", [m.name for m in client.members], ["default"])
+        check("members lists all", len(list(client.members)), 3 if running else 1)
     except Exception as e:
         failed += 1
         print(f"not ok - the conversation goes through\n#   {type(e).__name__}: {e}")
         log.flush(); log.seek(0)
         print("".join("#   " + line[:200] + "\n" for line in log.read().splitlines()[-10:]))
     finally:
-        kvd.send_signal(signal.SIGKILL)
-        kvd.wait()
+        if kvd:
+            kvd.send_signal(signal.SIGKILL)
+            kvd.wait()
 sys.exit(1 if failed else 0)

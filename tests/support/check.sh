@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The long form of `make test`: the whole suite over each compiler, poller and log form and on one P,
+# the sanitizers, the kill tests at full length. Ends with one line a form and a verdict over all.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+results=() failed=0
+form() { # form NAME COMMAND...
+    local name=$1 log; shift
+    log=$(mktemp)
+    echo "=== $name"
+    if "$@" 2>&1 | tee "$log" | grep -vE '^(ok  |    |  [A-Z]+ )'; [ "${PIPESTATUS[0]}" -eq 0 ]; then
+        results+=("ok    $name: $(tail -n 1 "$log")")
+    else
+        results+=("FAIL  $name: $(tail -n 1 "$log")"); failed=1
+    fi
+    rm -f "$log"
+}
+form "gcc, io_uring, direct log" env KVD_POLLER=uring KVD_WAL_IO=direct make --no-print-directory test
+form "clang, epoll, buffered log" env KVD_POLLER=epoll KVD_WAL_IO=buffered make --no-print-directory VARIANT=clang test
+form "one P" env KVD_MAXPROCS=1 make --no-print-directory test
+form "twenty kills" env KVD_KILLS=20 KVD_TEST_TIMEOUT_S=1200 tests/support/run.sh tests/fault/test_kills.sh
+form "AddressSanitizer, UBSan" tests/support/sanitized.sh asan
+form "ThreadSanitizer" tests/support/sanitized.sh tsan
+printf '%s\n' "" "${results[@]}"
+exit $failed

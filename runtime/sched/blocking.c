@@ -4,6 +4,7 @@
  * takes it back the same way if nobody did, so that a short call with nothing else to do costs two
  * locked instructions. It is handed on at once when something is queued on it or in the global
  * queue, or when nobody else waits for timers and descriptors. */
+#include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
@@ -104,9 +105,13 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg)
     g_nopreempt_begin();
     store_relaxed(&gp->since_ns, load_relaxed(&sched.coarse_ns));
     store_relaxed(&gp->status, G_BLOCKING);
+    quiet_begin();
     enter(gp->m);
+    quiet_end();
     int64_t result = fn(arg);
+    quiet_begin();
     leave(gp, gp->m);
+    quiet_end();
     store_relaxed(&gp->status, G_RUNNING);
     g_nopreempt_end();
     leave_line();

@@ -14,3 +14,33 @@ void fiber_new(struct g *gp);
 void fiber_thread(struct m *m);
 /* The slots go away. */
 void fiber_free_all(void);
+
+/* ThreadSanitizer sees each goroutine as a thread, and M and P as data that these threads share
+ * without a lock. Between quiet_begin and quiet_end it takes no plain access for a race (atomics
+ * still order); the scheduler's own work is inside. What one goroutine hands another is said by
+ * fiber_release (before the other may run) and fiber_acquire (when it runs). */
+#ifdef RT_TSAN
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static inline void quiet_begin(void)
+{
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+}
+static inline void quiet_end(void)
+{
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+}
+static inline void fiber_acquire(struct g *gp) { __tsan_acquire(gp); }
+static inline void fiber_release(struct g *gp) { __tsan_release(gp); }
+#else
+static inline void quiet_begin(void) {}
+static inline void quiet_end(void) {}
+static inline void fiber_acquire(struct g *gp) { (void)gp; }
+static inline void fiber_release(struct g *gp) { (void)gp; }
+#endif

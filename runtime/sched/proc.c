@@ -207,6 +207,7 @@ void life_switch_in(struct m *m, struct g *gp)
 
 static void leave(struct g *gp, enum left how)
 {
+    quiet_begin();
     struct m *m = gp->m;
     bool dying = how == LEFT_EXIT;
     m->left = how;
@@ -219,29 +220,42 @@ static void leave(struct g *gp, enum left how)
         store_relaxed(&m->cur, NULL);
         fiber_switch(&gp->sp, gp, dying, m->g0_sp, NULL, m);
     }
+    fiber_acquire(gp);
     arrive_on(gp);
+    quiet_end();
 }
 
 void goroutine_main(void)
 {
     struct g *gp = g_self();
     fiber_started(gp);
-    gp->nopreempt = NOPREEMPT_RUNTIME;
-    arrive_on(gp);
+    quiet_begin();
+    fiber_acquire(gp);
+    arrive_on(gp); // our count is raised from life_new on
+    quiet_end();
     g_nopreempt_end();
     gp->fn(gp->arg);
     gp = g_self();
     assert(gp->nopreempt == 0);
     gp->nopreempt = NOPREEMPT_RUNTIME;
+    quiet_begin();
     if (gp->pinned_m) {
         gp->pinned_m->pinned_g = NULL;
         gp->pinned_m = NULL;
     }
+    quiet_end();
     leave(gp, LEFT_EXIT);
     __builtin_unreachable();
 }
 
 /* ---- starting ---- */
+
+/* One G alone is run by our own M at its next turn, sooner than anybody could be woken. */
+static void wake_for_what_stays(struct p *p)
+{
+    if (runq_len(&p->ring) + runq_len(&p->urgent) + !!load_relaxed(&p->next) > 1)
+        idle_wake_one();
+}
 
 static uint64_t new_id(struct p *p)
 {
@@ -277,25 +291,32 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
     return gp;
 }
 
+static void queue_new(struct p *p, struct g *gp)
+{
+    if (sched.simulated) {
+        loop_sim_put(gp);
+        return;
+    }
+    if (!gp->urgent || !runq_put(&p->urgent, gp))
+        loop_put_last(p, gp);
+    wake_for_what_stays(p);
+}
+
 static int start(const char *name, void (*fn)(void *arg), void *arg, bool urgent, void *from)
 {
     assert(fn);
     struct g *self = g_self();
     assert(self);
+    quiet_begin();
     struct p *p = self->m->p;
     struct g *gp = life_new(p, name, fn, arg, urgent, from);
-    if (!gp)
-        return -EAGAIN;
-    if (sched.simulated) {
-        loop_sim_put(gp);
-    } else {
-        if (!urgent || !runq_put(&p->urgent, gp))
-            loop_put_last(p, gp);
-        if (runq_len(&p->ring) + runq_len(&p->urgent) + !!load_relaxed(&p->next) > 1)
-            idle_wake_one();
+    if (gp) {
+        fiber_release(gp);
+        queue_new(p, gp);
     }
+    quiet_end();
     g_check_preempt();
-    return 0;
+    return gp ? 0 : -EAGAIN;
 }
 
 int rt_go(const char *name, void (*fn)(void *arg), void *arg)
@@ -328,11 +349,14 @@ void sched_park(bool (*commit)(struct g *gp, void *arg), void *arg, enum park_re
     assert(commit || gp->nopreempt == 0);   // a lock held, and nobody to release it
     uint8_t woken = WOKEN;
     if (!commit && load_relaxed(&gp->parking) == WOKEN &&
-        atomic_compare_exchange_strong(&gp->parking, &woken, NOT_PARKED))
+        atomic_compare_exchange_strong(&gp->parking, &woken, NOT_PARKED)) {
+        fiber_acquire(gp);
         return;
-    struct m *m = gp->m;
-    m->commit = commit;
-    m->commit_arg = arg;
+    }
+    quiet_begin();
+    gp->m->commit = commit;
+    gp->m->commit_arg = arg;
+    quiet_end();
     store_relaxed(&gp->reason, (uint8_t)reason);
     store_relaxed(&gp->since_ns, load_relaxed(&sched.coarse_ns));
     store_relaxed(&gp->status, G_PARKED);
@@ -374,19 +398,21 @@ void life_queue(struct g *gp)
     } else {
         loop_put_last(p, gp); // in the order of events
     }
-    if (runq_len(&p->ring) + runq_len(&p->urgent) + !!load_relaxed(&p->next) > 1)
-        idle_wake_one();
+    wake_for_what_stays(p);
 }
 
 void sched_ready(struct g *gp)
 {
     assert(gp);
+    fiber_release(gp);
     uint8_t was = atomic_exchange(&gp->parking, WOKEN); // (B)
     if (was == NOT_PARKED)
         return;
     assert(was == PARKED); // else it was readied twice in one park
     store_relaxed(&gp->parking, NOT_PARKED);
+    quiet_begin();
     life_queue(gp);
+    quiet_end();
 }
 
 void rt_yield(void)

@@ -72,7 +72,9 @@ static void *sysmon_thread(void *arg)
 {
     (void)arg;
     prctl(PR_SET_TIMERSLACK, 1UL);
+    quiet_begin();
     sysmon_run();
+    quiet_end();
     atomic_fetch_sub(&sched.live_ms, 1);
     return NULL;
 }
@@ -87,8 +89,10 @@ static void *m_thread(void *arg)
     preempt_thread_start(m);
     struct p *p = load_acquire(&m->next_p);
     store_relaxed(&m->next_p, NULL);
+    quiet_begin();
     idle_attach(m, p);
     loop_run(m);
+    quiet_end();
     preempt_thread_stop(m);
     m_set_self(NULL);
     store_release(&m->ended, true);

@@ -171,7 +171,8 @@ preempt_entry:
     vzeroupper                  /* or every SSE instruction from here on would pay */
     jmp 3f
 1:  fxsave64 (%rsp)
-3:  call preempt_switch
+3:  fninit                      /* the x87 stack is empty at every call: whoever runs next relies on it */
+    call preempt_switch
     mov preempt_save_mask(%rip), %eax
     xor %edx, %edx
     cmpl $0, preempt_save_how(%rip)

@@ -67,6 +67,12 @@ int command_decode(struct rt_bytes entry, struct command *out)
     return 0;
 }
 
+void command_set_request(struct rt_buf *entry, uint64_t request)
+{
+    assert(entry->len >= COMMAND_HEADER_BYTES);
+    put_u64(entry->data + 24, request);
+}
+
 void command_set_term(struct rt_buf *entry, uint64_t term)
 {
     assert(entry->len >= COMMAND_HEADER_BYTES);

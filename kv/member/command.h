@@ -38,7 +38,9 @@ struct rt_buf *command_encode(const struct command *c);
 /* 0, or MEMBER_MALFORMED: bytes that no member of this format wrote. Views `entry`. */
 int command_decode(struct rt_bytes entry, struct command *out);
 
-/* The term is stamped by the raft goroutine when it proposes, before anybody else sees the entry. */
+/* Stamped before anybody but the proposer sees the entry: the request's name when it has a slot, the
+ * term by the raft goroutine when it proposes. */
+void command_set_request(struct rt_buf *entry, uint64_t request);
 void command_set_term(struct rt_buf *entry, uint64_t term);
 
 /* The body of a STORE_CLUSTER command: a record and its key, in protobuf's form (1: key, 2: record). */

@@ -19,6 +19,7 @@ enum {
 
     /* Peers. */
     MEMBER_MEMBERS = 32,               // members of a cluster: more are refused at start
+    MEMBER_LISTENERS = 8,              // addresses of --listen-peer-urls
     MEMBER_URLS = 16,                  // URLs of one member
     MEMBER_URL_BYTES = 512,            // one URL
     MEMBER_NAME_BYTES = 256,

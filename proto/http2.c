@@ -31,6 +31,9 @@ void http2_init(struct http2 *h, struct transport *t, const struct http2_role *r
 
 void http2_deinit(struct http2 *h)
 {
+    // Whoever posted the last mail may still be about to wake us.
+    while (atomic_load_explicit(&h->posting, memory_order_acquire))
+        rt_yield();
     rt_nopreempt_begin();
     nghttp2_session_del(h->session);
     rt_nopreempt_end();
@@ -51,8 +54,10 @@ void http2_wake(struct http2 *h)
 
 void http2_post(struct http2 *h, struct http2_mail *mail)
 {
+    atomic_fetch_add_explicit(&h->posting, 1, memory_order_relaxed);
     if (rt_mailbox_put(&h->box, &mail->mail))
         http2_wake(h);
+    atomic_fetch_sub_explicit(&h->posting, 1, memory_order_release); // the last touch
 }
 
 void http2_end(struct http2 *h, uint32_t code, const char *text)

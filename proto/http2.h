@@ -50,6 +50,7 @@ struct http2 {
     nghttp2_session *session;
     const struct http2_role *role;
     struct rt_mailbox box; // any goroutine puts (http2_post)
+    _Atomic uint32_t posting; // who is in http2_post: the last mail may end the connection under it
 
     uint8_t *read_buffer;         // HTTP2_READ_BYTES
     uint8_t *copies;              // HTTP2_COPY_BYTES: frames and small pieces of this gathering
@@ -70,7 +71,7 @@ struct http2 {
 /* Wants a session that the role has made with its own callbacks and `h` as user data.
  * Context: never parks. */
 void http2_init(struct http2 *h, struct transport *t, const struct http2_role *role);
-/* Frees the session, the buffers and the transport. Streams must be gone. */
+/* Frees the session, the buffers and the transport. Streams must be gone.  Context: parks. */
 void http2_deinit(struct http2 *h);
 
 /* Turn until the connection has ended; `first` are bytes already read.  Context: parks. */

@@ -207,7 +207,8 @@ int grpc_client_call(struct grpc_client *c, const char *path, struct rt_bytes re
 int grpc_stream_open(struct grpc_client *c, const char *path, const struct grpc_metadata *metadata,
                      uint32_t metadata_count, int64_t deadline_ns, struct grpc_stream **out,
                      struct grpc_status *status);
-/* 0, -ETIMEDOUT at the deadline, or -EPIPE: the stream has ended, grpc_stream_status says why. */
+/* 0, -ETIMEDOUT at the deadline, or -EPIPE: we half-closed, or the stream has
+ * ended (grpc_stream_recv gives 0, grpc_stream_status says why).  Context: parks. */
 int grpc_stream_send(struct grpc_stream *s, const struct grpc_part *parts, uint32_t count,
                      int64_t deadline_ns);
 /* 1 and a message (the caller's reference); 0: ended, grpc_stream_status says how (GRPC_OK too);

@@ -666,8 +666,12 @@ static int64_t earlier(int64_t a, int64_t b)
 int grpc_stream_send(struct grpc_stream *s, const struct grpc_part *parts, uint32_t count,
                      int64_t deadline_ns)
 {
-    assert(!s->half_closed);
     size_t len = 0;
+    if (s->half_closed) {
+        for (uint32_t i = 0; i < count; i++)
+            rt_buf_unref(parts[i].owner);
+        return -EPIPE;
+    }
     for (uint32_t i = 0; i < count; i++)
         len += parts[i].bytes.len;
     int err = stream_send(&s->stream, parts, count, earlier(deadline_ns, s->deadline_ns));

@@ -1,0 +1,99 @@
+/* sim/simdisk.h: files in memory that lose, when the power goes, what was not made durable.
+ *
+ *     write --> pages as they are now        datasync(file) --> durable pages and size := now
+ *     create, rename, unlink --> names now, and a list of changes, in order
+ *                                            sync(directory) --> its changes leave the list
+ *     power loss --> each dirty 512-byte sector is new or old; each listed change is kept or undone
+ *
+ * A change of names is one step, as in file systems with a journal: a rename is there or not, never
+ * half. Which changes survive is drawn for each by itself, which is harsher than a journal (that
+ * keeps their order) and what POSIX allows. Neither syncing a file nor syncing a new directory makes
+ * its own name durable: only syncing the directory that holds the name does.
+ *
+ * simpages.c: contents of one file. simtree.c: names. simdisk.c: handles, faults, latency. */
+#pragma once
+#include "rt/file.h"
+#include "runtime/poll/file.h"
+#include "runtime/sim/driver.h"
+
+enum { SIM_PAGE = 4096, SIM_SECTOR = 512, SIM_NAME_BYTES = 256 };
+
+struct sim_name {
+    struct sim_name *next; // in order of text
+    struct sim_node *node;
+    char text[SIM_NAME_BYTES];
+};
+
+/* A file or a directory. Freed when nothing speaks of it any more. */
+struct sim_node {
+    uint64_t number;
+    uint32_t uses;               // names, open files, listed changes, children
+    bool is_directory;
+    struct sim_node *parent;     // of its last name; the root is its own
+    struct sim_name *names;      // directory
+    struct sim_pages *pages;     // file
+    struct sim_file *locked_by;  // file
+};
+
+struct sim_change {
+    struct sim_change *next;     // in order of happening
+    enum sim_change_kind { SIM_CREATED, SIM_REMOVED, SIM_RENAMED } kind;
+    struct sim_node *directory;  // of the name; of a rename, of the new one
+    struct sim_node *from;       // of a rename, where the old name was
+    struct sim_node *node;       // what the name stands or stood for
+    struct sim_node *replaced;   // by a rename, or NULL
+    char name[SIM_NAME_BYTES], from_name[SIM_NAME_BYTES];
+};
+
+struct sim_file {
+    struct rt_file base;
+    struct sim *sim;
+    struct sim_file *next;       // all that are open
+    struct sim_node *node;
+    int flags;
+    bool dead;                   // the power was lost meanwhile
+};
+
+struct simdisk {
+    struct sim_node *root;
+    struct sim_change *first_change, *last_change;
+    struct sim_file *open_files;
+    uint64_t numbers;
+    uint64_t limit_bytes;        // 0: none
+    uint64_t used_bytes;         // pages as they are now
+};
+
+/* ---- simpages.c ---- */
+struct sim_pages *sim_pages_new(void);
+void sim_pages_free(struct sim_pages *p, struct simdisk *d);
+uint64_t sim_pages_size(const struct sim_pages *p);
+size_t sim_pages_read(const struct sim_pages *p, void *buf, size_t len, uint64_t offset);
+/* 0, -ENOSPC or -EFBIG; then what fitted is written. */
+int sim_pages_write(struct sim_pages *p, struct simdisk *d, const void *buf, size_t len,
+                    uint64_t offset);
+int sim_pages_allocate(struct sim_pages *p, struct simdisk *d, uint64_t offset, uint64_t len);
+int sim_pages_truncate(struct sim_pages *p, struct simdisk *d, uint64_t size);
+/* All that overlaps the range is durable, and the size; len UINT64_MAX: everything. */
+void sim_pages_sync(struct sim_pages *p, uint64_t offset, uint64_t len);
+/* Returns how many sectors went back to what was durable. */
+uint64_t sim_pages_lose_power(struct sim_pages *p, struct simdisk *d, struct sim *s);
+
+/* ---- simtree.c ---- */
+/* The node at `path`, or NULL. When dir_out is not NULL: also the directory that holds or would
+ * hold it (NULL when there is none) and its last component. */
+struct sim_node *sim_tree_find(struct simdisk *d, const char *path, struct sim_node **dir_out,
+                               char name_out[SIM_NAME_BYTES]);
+struct sim_node *sim_tree_create(struct simdisk *d, struct sim_node *dir, const char *name,
+                                 bool is_directory);
+void sim_tree_remove(struct simdisk *d, struct sim_node *dir, const char *name);
+void sim_tree_rename(struct simdisk *d, struct sim_node *from_dir, const char *from_name,
+                     struct sim_node *to_dir, const char *to_name);
+bool sim_tree_is_under(const struct sim_node *node, const struct sim_node *dir);
+/* The names in `dir` are durable. */
+void sim_tree_sync(struct simdisk *d, struct sim_node *dir);
+/* Keep or undo each listed change under `dir`; returns how many were undone. */
+uint64_t sim_tree_lose_power(struct simdisk *d, struct sim_node *dir, struct sim *s);
+void sim_node_use(struct sim_node *n);
+void sim_node_unuse(struct simdisk *d, struct sim_node *n);
+struct sim_node *sim_node_new(struct simdisk *d, bool is_directory);
+void sim_tree_free(struct simdisk *d);

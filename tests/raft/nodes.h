@@ -75,15 +75,17 @@ static inline void put_lines(struct str *out, const char *text) { str_printf(out
 
 static inline void put_message(struct str *out, const struct raft_message *m)
 {
-    char text[8192];
-    size_t n = raft_describe_message(m, text, sizeof(text));
-    assert(n < sizeof(text));
+    size_t n = raft_describe_message(m, NULL, 0);
+    char *text = malloc(n + 1);
+    assert(text);
+    raft_describe_message(m, text, n + 1);
     put_lines(out, text);
+    free(text);
 }
 
 static inline void put_entry_text(struct str *out, const struct raft_entry *e)
 {
-    char text[4096];
+    char text[1024];
     raft_describe_entry(e, text, sizeof(text));
     str_put(out, text);
 }

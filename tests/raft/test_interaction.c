@@ -157,8 +157,9 @@ static void hand_in(struct env *env, struct node *n, struct flying *f)
 
 static size_t deliver(struct env *env, uint64_t to, const char *type, bool drop)
 {
-    struct flying taken[FLYING_MAX];
+    struct flying *taken = calloc(FLYING_MAX, sizeof(*taken));
     size_t count = 0, kept = 0;
+    assert(taken);
     for (size_t i = 0; i < env->flying_count; i++) {
         struct flying *f = &env->flying[i];
         bool local = f->kind != NET || f->m.from == f->m.to;
@@ -176,6 +177,7 @@ static size_t deliver(struct env *env, uint64_t to, const char *type, bool drop)
             hand_in(env, node_of(env, to), &taken[i]);
         release_flying(owner_of(env, &taken[i]), &taken[i]);
     }
+    free(taken);
     return count;
 }
 

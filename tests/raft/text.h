@@ -74,7 +74,7 @@ static inline void str_indented(struct str *to, const struct str *from)
     }
 }
 
-enum { ARGS_MAX = 16, VALUES_MAX = 40, FILES_MAX = 64 };
+enum { ARGS_MAX = 10, VALUES_MAX = 40, FILES_MAX = 64 };
 
 struct arg {
     char *key;
@@ -301,23 +301,25 @@ static inline bool run_script(const char *path, void (*answer)(void *, const str
                               void *ctx)
 {
     struct script sc = {.text = read_whole(path)};
-    struct directive d;
+    struct directive *d = malloc(sizeof(*d));
     bool same = true;
     int asked = 0;
     assert(sc.text);
+    assert(d);
     sc.at = sc.text;
-    while (same && next_directive(&sc, &d)) {
+    while (same && next_directive(&sc, d)) {
         struct str out = {0};
-        answer(ctx, &d, &out);
+        answer(ctx, d, &out);
         asked++;
         if (out.len && out.s[out.len - 1] != '\n')
             str_put(&out, "\n");
-        same = strcmp(str_text(&out), d.expected) == 0;
+        same = strcmp(str_text(&out), d->expected) == 0;
         if (!same)
-            show_difference(path, &d, str_text(&out));
+            show_difference(path, d, str_text(&out));
         str_deinit(&out);
-        directive_deinit(&d);
+        directive_deinit(d);
     }
+    free(d);
     free(sc.text);
     return same && asked > 0;
 }

@@ -76,7 +76,6 @@ struct store_pin {
     struct store_pin *next, **link; // NULL link: not pinned
     int64_t revision;
     int64_t since_ns;
-    uint64_t generation;            // of the database: an installed image starts a new one
 };
 
 /* What a command did. Zeroed by the caller before store_apply, not moved between store_apply and

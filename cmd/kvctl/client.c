@@ -31,6 +31,7 @@ static int dial(struct kvctl *k, const char *endpoint, struct why *why)
         return -1;
     int err = grpc_client_dial(address, NULL, rt_after_ns(k->dial_timeout_ns), &k->client, why);
     if (err) {
+        why_prefix(why, "cannot reach %s", endpoint);
         k->client = NULL;
         return err;
     }

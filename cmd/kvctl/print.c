@@ -216,11 +216,8 @@ void print_table(struct rt_string *out, const char *const *head, uint32_t column
     rt_string_printf(out, "|\n");
     rt_string_append(out, rule.data, rule.len);
     for (uint32_t r = 0; r < rows; r++) {
-        for (uint32_t c = 0; c < columns; c++) {
-            const char *cell = cells[r * columns + c];
-            bool is_number = *cell >= '0' && *cell <= '9' && strspn(cell, "0123456789") == strlen(cell);
-            rt_string_printf(out, is_number ? "| %*s " : "| %-*s ", (int)widths[c], cell);
-        }
+        for (uint32_t c = 0; c < columns; c++)
+            rt_string_printf(out, "| %*s ", (int)widths[c], cells[r * columns + c]);
         rt_string_printf(out, "|\n");
     }
     rt_string_append(out, rule.data, rule.len);

@@ -156,6 +156,7 @@ struct parking {
     int lock_count;
     int64_t deadline_ns;
     struct rt_mutex *unlocks; // or NULL
+    _Atomic bool is_leaving;
 };
 
 /* Off the stack: let the timer and the wakers at it. False: it was ended before. */
@@ -166,6 +167,8 @@ static bool publish(struct g *gp, void *arg)
     _Atomic uint32_t *const *locks = p->locks;
     int lock_count = p->lock_count;
     bool parked = true;
+    bool is_leaving = atomic_load_explicit(&p->is_leaving, memory_order_acquire); // (E)
+    assert(is_leaving);
     assert(gp == wait->gp);
     if (p->unlocks)
         rt_mutex_unlock(p->unlocks); // who takes it now still has to wait for the queue's lock
@@ -183,10 +186,13 @@ static bool publish(struct g *gp, void *arg)
     return parked;
 }
 
-static uint16_t park(struct rt_wait *wait, const struct parking *p, enum park_reason reason)
+static uint16_t park(struct rt_wait *wait, struct parking *p, enum park_reason reason)
 {
+    // For the reader, and ThreadSanitizer, which knows nothing of what two goroutines on one thread
+    // owe each other: all up to here happens before publish, which releases our locks.
+    atomic_store_explicit(&p->is_leaving, true, memory_order_release); // (E)
     assert(wait->contended || p->deadline_ns == RT_FOREVER);
-    sched_park(publish, (void *)p, reason);
+    sched_park(publish, p, reason);
     if (p->deadline_ns != RT_FOREVER)
         rt_timer_stop(&wait->timer); // also when it fired: it may still be running
     uint32_t state = atomic_load_explicit(&wait->state, memory_order_acquire); // (B)
@@ -197,7 +203,7 @@ static uint16_t park(struct rt_wait *wait, const struct parking *p, enum park_re
 uint16_t wait_park(struct rt_wait *wait, _Atomic uint32_t *const *locks, int lock_count,
                    int64_t deadline_ns, enum park_reason reason)
 {
-    struct parking p = {wait, locks, lock_count, deadline_ns, NULL};
+    struct parking p = {wait, locks, lock_count, deadline_ns, NULL, false};
     return park(wait, &p, reason);
 }
 
@@ -211,7 +217,7 @@ int waitq_park_unlocking(struct rt_waitq *q, struct rt_waiter *w, struct rt_mute
                          int64_t deadline_ns, enum park_reason reason)
 {
     _Atomic uint32_t *lock = &q->lock;
-    struct parking p = {w->wait, &lock, 1, deadline_ns, m};
+    struct parking p = {w->wait, &lock, 1, deadline_ns, m, false};
     uint16_t pos = park(w->wait, &p, reason);
     if (pos != WAIT_TIMED_OUT)
         return 0;

@@ -18,6 +18,7 @@
  *   (A) claim: state, CAS acquire and release. Pairs with (B): what the claimer did before is seen
  *       by the goroutine that was not to park; what the goroutine wrote is seen by the claimer.
  *   (B) park:  state ARMING to PARKED, CAS acquire and release, and the look at it afterwards.
+ *   (E) leave: release; publish: acquire. The goroutine's last acts before those done for it.
  *   What a claimer writes after (A) (values, results) reaches the goroutine by sched_ready.
  *
  * The locks here do not hold off preemption by the goroutine's count: the runtime's own text is

@@ -7,6 +7,7 @@ struct rt_wordwait {
     struct g *gp;
     _Atomic uintptr_t *word;
     int64_t deadline_ns;
+    _Atomic bool is_leaving; // release by the waiter, acquire by publish: see waitq.c
     struct rt_timer timer;
 } __attribute__((aligned(16)));
 
@@ -59,6 +60,8 @@ static bool publish(struct g *gp, void *arg)
     struct rt_wordwait *w = arg;
     _Atomic uintptr_t *word = w->word;
     uintptr_t none = 0, parked = (uintptr_t)w, leaving = parked | WORD_LEAVING;
+    bool is_leaving = atomic_load_explicit(&w->is_leaving, memory_order_acquire);
+    assert(is_leaving);
     assert(gp == w->gp);
     bool has_timer = w->deadline_ns != RT_FOREVER;
     if (!atomic_compare_exchange_strong_explicit(word, &none, has_timer ? leaving : parked,
@@ -82,6 +85,7 @@ uintptr_t waitword_wait(_Atomic uintptr_t *word, int64_t deadline_ns, enum park_
     }
     struct rt_wordwait w = {.gp = g_self(), .word = word, .deadline_ns = deadline_ns};
     assert(w.gp); // only goroutines wait
+    atomic_store_explicit(&w.is_leaving, true, memory_order_release);
     sched_park(publish, &w, reason);
     if (deadline_ns != RT_FOREVER)
         rt_timer_stop(&w.timer); // also when it fired: it may still be running

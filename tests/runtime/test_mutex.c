@@ -100,7 +100,7 @@ static void the_last_user_may_free_the_mutex_at_once(void **state)
 struct order {
     struct rt_rwmutex rw;
     int at[3];
-    int next;
+    _Atomic int next;
 };
 
 static void read_or_write_in_turn(int who, void *arg)

@@ -228,7 +228,7 @@ static void once_that_panicked_has_run(void **state)
 struct queue {
     struct rt_sem s;
     int64_t wants[3];
-    int order[3], next;
+    _Atomic int order[3], next;
 };
 
 static void acquire_in_line(int who, void *arg)
@@ -236,7 +236,7 @@ static void acquire_in_line(int who, void *arg)
     struct queue *q = arg;
     int err = rt_sem_acquire(&q->s, q->wants[who], CREW_LATE);
     assert(err == 0);
-    q->order[q->next++] = who;
+    atomic_store(&q->order[atomic_fetch_add(&q->next, 1)], who);
 }
 
 static void a_small_request_does_not_overtake_a_large_one(void **state)

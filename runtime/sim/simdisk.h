@@ -27,9 +27,9 @@ struct sim_name {
 /* A file or a directory. Freed when nothing speaks of it any more. */
 struct sim_node {
     uint64_t number;
-    uint32_t uses;               // names, open files, listed changes, children
+    uint32_t uses;               // names, open files and listed changes
     bool is_directory;
-    struct sim_node *parent;     // of its last name; the root is its own
+    struct sim_node *parent;     // where its name is; the root for the root and the nameless
     struct sim_name *names;      // directory
     struct sim_pages *pages;     // file
     struct sim_file *locked_by;  // file

@@ -19,6 +19,16 @@ struct sim_node *sim_node_new(struct simdisk *d, bool is_directory)
 
 void sim_node_use(struct sim_node *n) { n->uses++; }
 
+/* A node that lives on without a name (it is open, or a change speaks of it) counts as the root's:
+ * no node points at a parent that is gone. */
+static void name_ended(struct simdisk *d, struct sim_node *dir, struct sim_name *name)
+{
+    if (name->node->parent == dir)
+        name->node->parent = d->root;
+    sim_node_unuse(d, name->node);
+    rt_free(name);
+}
+
 void sim_node_unuse(struct simdisk *d, struct sim_node *n)
 {
     assert(n->uses > 0);
@@ -27,13 +37,10 @@ void sim_node_unuse(struct simdisk *d, struct sim_node *n)
     while (n->names) { // a directory that went with all it holds
         struct sim_name *name = n->names;
         n->names = name->next;
-        sim_node_unuse(d, name->node);
-        rt_free(name);
+        name_ended(d, n, name);
     }
     if (n->pages)
         sim_pages_free(n->pages, d);
-    if (n->parent && n->parent != n)
-        sim_node_unuse(d, n->parent);
     rt_free(n);
 }
 
@@ -54,7 +61,7 @@ static struct sim_node *look_up(struct sim_node *dir, const char *text)
     return name && strcmp(name->text, text) == 0 ? name->node : NULL;
 }
 
-static void put(struct simdisk *d, struct sim_node *dir, const char *text, struct sim_node *node)
+static void put(struct sim_node *dir, const char *text, struct sim_node *node)
 {
     struct sim_name **at = place_of(dir, text);
     struct sim_name *name = rt_alloc_zero(sizeof *name);
@@ -64,9 +71,6 @@ static void put(struct simdisk *d, struct sim_node *dir, const char *text, struc
     name->next = *at;
     *at = name;
     sim_node_use(node);
-    sim_node_use(dir);
-    if (node->parent)
-        sim_node_unuse(d, node->parent);
     node->parent = dir;
 }
 
@@ -77,8 +81,7 @@ static void take(struct simdisk *d, struct sim_node *dir, const char *text)
     assert(name);
     assert(strcmp(name->text, text) == 0);
     *at = name->next;
-    sim_node_unuse(d, name->node);
-    rt_free(name);
+    name_ended(d, dir, name);
 }
 
 /* ---- paths ------------------------------------------------------------------------------- */
@@ -154,7 +157,7 @@ struct sim_node *sim_tree_create(struct simdisk *d, struct sim_node *dir, const 
                                  bool is_directory)
 {
     struct sim_node *node = sim_node_new(d, is_directory);
-    put(d, dir, name, node);
+    put(dir, name, node);
     note_change(d, SIM_CREATED, dir, name, node);
     return node;
 }
@@ -179,7 +182,7 @@ void sim_tree_rename(struct simdisk *d, struct sim_node *from_dir, const char *f
         take(d, to_dir, to_name);
     }
     take(d, from_dir, from_name);
-    put(d, to_dir, to_name, node);
+    put(to_dir, to_name, node);
 }
 
 void sim_tree_sync(struct simdisk *d, struct sim_node *dir)
@@ -209,16 +212,16 @@ static void undo(struct simdisk *d, struct sim_change *c)
         break;
     case SIM_REMOVED:
         if (!now)
-            put(d, c->directory, c->name, c->node);
+            put(c->directory, c->name, c->node);
         break;
     case SIM_RENAMED:
         if (now != c->node)
             break;
         take(d, c->directory, c->name);
         if (c->replaced)
-            put(d, c->directory, c->name, c->replaced);
+            put(c->directory, c->name, c->replaced);
         if (!look_up(c->from, c->from_name))
-            put(d, c->from, c->from_name, c->node);
+            put(c->from, c->from_name, c->node);
         break;
     }
 }

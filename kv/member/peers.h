@@ -24,7 +24,7 @@ struct peer {
     char **address;               // what rt_dial takes; address_count of them
     uint32_t address_count;
     struct rt_counter *sent_bytes, *sent_failures, *received_bytes, *received_failures;
-    struct rt_counter *disconnected;
+    struct rt_counter *disconnected, *active;
     struct rt_histogram *round_trip;
     // the outbox
     struct rt_mailbox outbox;
@@ -37,7 +37,6 @@ struct peer {
     struct rt_conn *conn;
     struct frame_batch batch;
     int64_t next_ping_ns;
-    bool was_active;
     struct rt_log_gate refused_gate, dial_gate;
 };
 
@@ -45,13 +44,16 @@ struct inbound; // an accepted connection
 
 struct peers {
     struct rt_mutex lock;
-    struct peer *peer[RAFT_MEMBERS_MAX]; // lock to change; readers hold it too
-    uint32_t count;
+    bool stopped;                        // lock
+    struct peer *peer[RAFT_MEMBERS_MAX]; // lock to add; none ever goes, so readers take no lock
+    _Atomic uint32_t count;              // release by who adds, acquire by readers
     struct rt_listener *listener[MEMBER_LISTENERS];
     uint32_t listener_count;
     struct rt_mutex inbound_lock;
     struct inbound *inbound;             // inbound_lock
     uint32_t inbound_count;              // inbound_lock
+    bool inbound_stopped;                // inbound_lock
+    struct rt_log_gate refusal_gate, malformed_gate, accept_gate;
     struct rt_waitgroup running;         // accepters and readers
 };
 
@@ -78,5 +80,5 @@ bool peers_is_connected(struct member *m, uint64_t id);
 
 /* Connect to a peer and shake hands for `stream`. For senders and for snapshots. */
 int peer_connect(struct peer *p, uint32_t stream, struct rt_conn **out, struct why *why);
-/* The addresses of a member, for a stream of one's own: the peer, referenced by peers_stop's order. */
+/* The peer of that id, or NULL. It stays until the member ends. */
 struct peer *peers_find(struct member *m, uint64_t id);

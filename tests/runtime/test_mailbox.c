@@ -11,7 +11,7 @@ struct letter {
 static void mail_is_taken_whole_and_in_order(void **state)
 {
     (void)state;
-    struct rt_mailbox box = {0};
+    struct rt_mailbox box = {.newest = NULL};
     struct letter letters[3];
     assert_null(rt_mailbox_take(&box, 0));
     assert_true(rt_mailbox_put(&box, &letters[0].mail)); // it was empty
@@ -29,7 +29,7 @@ static void mail_is_taken_whole_and_in_order(void **state)
 static void a_wake_ends_exactly_one_take(void **state)
 {
     (void)state;
-    struct rt_mailbox box = {0};
+    struct rt_mailbox box = {.newest = NULL};
     struct letter letter;
     rt_mailbox_wake(&box);
     assert_null(rt_mailbox_take(&box, RT_FOREVER));
@@ -46,7 +46,7 @@ static void wake_it(void *box) { rt_mailbox_wake(box); }
 static void a_wake_reaches_a_taker_that_is_parked(void **state)
 {
     (void)state;
-    struct rt_mailbox box = {0};
+    struct rt_mailbox box = {.newest = NULL};
     struct rt_timer timer = {0};
     for (int i = 0; i < 20; i++) {
         rt_timer_start(&timer, rt_after_ns(i * 30000), wake_it, &box);
@@ -80,7 +80,7 @@ static void put_many(int who, void *arg)
 static void nothing_is_lost_doubled_or_out_of_a_putters_order(void **state)
 {
     (void)state;
-    struct post p = {0};
+    struct post p = {.empties = 0};
     struct crew crew;
     int next[PUTTERS] = {0}, taken = 0, batches = 0;
     crew_start(&crew, PUTTERS, put_many, &p);

@@ -87,6 +87,7 @@ struct grpc_server_options {
     int64_t ping_min_ns;               // clients may ping this often. 0: 5 s
     int64_t ping_interval_ns;          // we ping an idle client. 0: 2 h
     int64_t ping_timeout_ns;           // and hang up without an answer. 0: 20 s
+    int64_t handshake_ns;              // for the first bytes, and for any header block. 0: 10 s
     struct rt_log *log;                // NULL: silence. Outlives the server
     struct rt_metrics *metrics;        // NULL: none. Outlives the server
 };

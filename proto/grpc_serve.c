@@ -651,9 +651,9 @@ static int64_t tick(struct http2 *h, int64_t now_ns)
         http2_end(h, NGHTTP2_ENHANCE_YOUR_CALM, "too many bad requests");
     int64_t deadline_ns = keep_alive(conn, now_ns);
     if (!conn->got_settings)
-        deadline_ns = earlier(deadline_ns, conn->started_ns + HTTP2_PREFACE_NS);
+        deadline_ns = earlier(deadline_ns, conn->started_ns + conn->server->options.handshake_ns);
     if (conn->header_began_ns)
-        deadline_ns = earlier(deadline_ns, conn->header_began_ns + HTTP2_HEADERS_NS);
+        deadline_ns = earlier(deadline_ns, conn->header_began_ns + conn->server->options.handshake_ns);
     if (now_ns >= deadline_ns)
         h->ended = true;
     return deadline_ns;

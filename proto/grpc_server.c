@@ -42,6 +42,7 @@ struct grpc_server *grpc_server_new(const struct grpc_server_options *options)
     or_default_ns(&s->options.ping_min_ns, 5 * RT_SECOND);
     or_default_ns(&s->options.ping_interval_ns, 7200 * RT_SECOND);
     or_default_ns(&s->options.ping_timeout_ns, 20 * RT_SECOND);
+    or_default_ns(&s->options.handshake_ns, HTTP2_HANDSHAKE_NS);
     if (options->http1)
         s->http1 = *options->http1;
     methods_init(&s->methods, options->methods, options->method_count, options->metrics);
@@ -69,7 +70,7 @@ static void serve(struct grpc_server *s, struct grpc_served *me, struct transpor
 {
     uint8_t first[SNIFF_BYTES];
     size_t len = 0;
-    enum sniffed speaks = sniff(t, first, &len, rt_after_ns(HTTP2_PREFACE_NS));
+    enum sniffed speaks = sniff(t, first, &len, rt_after_ns(s->options.handshake_ns));
     atomic_store(&me->idle, false);
     if (speaks == SNIFFED_HTTP2)
         grpc_serve_http2(s, t, first, len);

@@ -31,8 +31,7 @@ enum {
     HTTP1_HEAD_BYTES = 16 << 10,           // request line and headers; more: 431
 };
 /* Time: whoever is slower is hung up on. */
-#define HTTP2_PREFACE_NS (INT64_C(10) * 1000000000) // the first 24 bytes, and the first SETTINGS
-#define HTTP2_HEADERS_NS (INT64_C(10) * 1000000000) // from HEADERS to the end of the header block
+#define HTTP2_HANDSHAKE_NS (INT64_C(10) * 1000000000) // preface and SETTINGS; any header block
 #define HTTP2_GOODBYE_NS (INT64_C(5) * 1000000000)  // to write GOAWAY before we hang up
 #define HTTP1_HEAD_NS (INT64_C(10) * 1000000000)    // from the first byte to the end of the head
 #define HTTP1_BODY_NS (INT64_C(60) * 1000000000)    // the whole body

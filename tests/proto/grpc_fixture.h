@@ -15,6 +15,7 @@ struct fixture {
     struct rt_metrics *metrics;
     struct rt_waitgroup accepting;
     const char *address;
+    int64_t drain_ns;          // how long fixture_stop waits before it cuts; 0: 5 s
     _Atomic int parked;        // calls inside TAG_PARK
     _Atomic int cancelled;     // of them, ended by cancel
     _Atomic int timed_out;
@@ -212,7 +213,7 @@ void fixture_stop(struct fixture *f)
 {
     rt_listener_close(f->listener);
     rt_waitgroup_wait(&f->accepting, RT_FOREVER);
-    grpc_server_drain(f->server, rt_after_ns(5 * RT_SECOND));
+    grpc_server_drain(f->server, rt_after_ns(f->drain_ns ? f->drain_ns : 5 * RT_SECOND));
     grpc_server_free(f->server);
     rt_metrics_free(f->metrics);
     rt_free((void *)(uintptr_t)f->address);

@@ -125,15 +125,21 @@ static int remove_rows(struct backend *b, MDB_txn *txn, const struct backend_wri
 
 /* Pages that hold something: all up to the last, without those on the free list (table 0, which
  * maps transaction numbers to lists of pages). */
-static int measure(struct backend *b, MDB_txn *txn)
+static int measure(struct backend *b)
 {
+    MDB_txn *txn;
     MDB_envinfo info;
     MDB_cursor *cursor;
     MDB_val key, value;
-    mdb_env_info(b->env, &info);
-    int rc = mdb_cursor_open(txn, 0, &cursor);
+    int rc = mdb_txn_begin(b->env, NULL, MDB_RDONLY, &txn); // table 0 is for readers only
     if (rc)
         return rc;
+    mdb_env_info(b->env, &info);
+    rc = mdb_cursor_open(txn, 0, &cursor);
+    if (rc) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
     int64_t used = (int64_t)info.me_last_pgno + 1, free_pages = 0;
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         size_t pages;
@@ -141,6 +147,7 @@ static int measure(struct backend *b, MDB_txn *txn)
         free_pages += (int64_t)pages;
     }
     mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
     atomic_store(&b->size_bytes, used * b->page_bytes);
     atomic_store(&b->in_use_bytes, (used - free_pages) * b->page_bytes);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -170,14 +177,7 @@ static int64_t commit_blocking(void *arg)
         return rc;
     }
     rc = mdb_txn_commit(txn);
-    if (rc)
-        return rc;
-    rc = mdb_txn_begin(c->b->env, NULL, MDB_RDONLY, &txn);
-    if (rc)
-        return rc;
-    rc = measure(c->b, txn);
-    mdb_txn_abort(txn);
-    return rc;
+    return rc ? rc : measure(c->b);
 }
 
 void backend_commit(struct backend *b, const struct backend_write *w)
@@ -308,13 +308,12 @@ static int open_tables(struct backend *b)
                            &(struct backend_state){.revision = 1, .compact_scheduled = -1,
                                                    .compact_finished = -1});
     }
-    if (!rc)
-        rc = measure(b, txn);
     if (rc) {
         mdb_txn_abort(txn);
         return rc;
     }
-    return mdb_txn_commit(txn);
+    rc = mdb_txn_commit(txn);
+    return rc ? rc : measure(b);
 }
 
 static int64_t open_blocking(void *arg)

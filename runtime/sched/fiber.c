@@ -48,8 +48,10 @@ fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to,
 {
     (void)from;
     (void)dying;
+    quiet_end(); // a fiber may end while it is away
     __tsan_switch_to_fiber(to ? to->fiber : m->fiber, __tsan_switch_to_fiber_no_sync);
     switch_stack(save, to_sp);
+    quiet_begin();
 }
 
 void fiber_started(struct g *gp) { (void)gp; }

@@ -20,6 +20,7 @@ void fiber_free_all(void);
  * still order); the scheduler's own work is inside. What one goroutine hands another is said by
  * fiber_release (before the other may run) and fiber_acquire (when it runs). */
 #ifdef RT_TSAN
+#define FIBER_ENDS __attribute__((no_sanitize("thread")))
 void AnnotateIgnoreReadsBegin(const char *file, int line);
 void AnnotateIgnoreReadsEnd(const char *file, int line);
 void AnnotateIgnoreWritesBegin(const char *file, int line);
@@ -39,6 +40,7 @@ static inline void quiet_end(void)
 static inline void fiber_acquire(struct g *gp) { __tsan_acquire(gp); }
 static inline void fiber_release(struct g *gp) { __tsan_release(gp); }
 #else
+#define FIBER_ENDS
 static inline void quiet_begin(void) {}
 static inline void quiet_end(void) {}
 static inline void fiber_acquire(struct g *gp) { (void)gp; }

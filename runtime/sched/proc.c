@@ -105,6 +105,8 @@ static void finish_park(struct m *m, struct g *gp)
     uint8_t was = NOT_PARKED;
     bool parked = atomic_compare_exchange_strong(&gp->parking, &was, PARKED);
     assert(parked || was == WOKEN);
+    if (commit)
+        fiber_acquire(gp); // it continues what gp did, and releases gp's locks
     if (commit && !commit(gp, arg)) {
         // It was not published: nobody else may have readied it.
         store_relaxed(&gp->parking, NOT_PARKED);
@@ -209,23 +211,37 @@ static void leave(struct g *gp, enum left how)
 {
     quiet_begin();
     struct m *m = gp->m;
-    bool dying = how == LEFT_EXIT;
     m->left = how;
     m->left_g = gp;
     struct g *to = pick_fast(m);
     if (to) {
         life_switch_in(m, to);
-        fiber_switch(&gp->sp, gp, dying, to->sp, to, m);
+        fiber_switch(&gp->sp, gp, false, to->sp, to, m);
     } else {
         store_relaxed(&m->cur, NULL);
-        fiber_switch(&gp->sp, gp, dying, m->g0_sp, NULL, m);
+        fiber_switch(&gp->sp, gp, false, m->g0_sp, NULL, m);
     }
     fiber_acquire(gp);
     arrive_on(gp);
     quiet_end();
 }
 
-void goroutine_main(void)
+/* Not instrumented, as it never returns: the slot's fiber would keep the frame for its next life. */
+FIBER_ENDS _Noreturn static void leave_for_good(struct g *gp)
+{
+    struct m *m = gp->m;
+    m->left = LEFT_EXIT;
+    m->left_g = gp;
+    struct g *to = pick_fast(m);
+    if (to)
+        life_switch_in(m, to);
+    else
+        store_relaxed(&m->cur, NULL);
+    fiber_switch(&gp->sp, gp, true, to ? to->sp : m->g0_sp, to, m);
+    __builtin_unreachable();
+}
+
+FIBER_ENDS void goroutine_main(void)
 {
     struct g *gp = g_self();
     fiber_started(gp);
@@ -243,9 +259,7 @@ void goroutine_main(void)
         gp->pinned_m->pinned_g = NULL;
         gp->pinned_m = NULL;
     }
-    quiet_end();
-    leave(gp, LEFT_EXIT);
-    __builtin_unreachable();
+    leave_for_good(gp);
 }
 
 /* ---- starting ---- */
@@ -353,6 +367,7 @@ void sched_park(bool (*commit)(struct g *gp, void *arg), void *arg, enum park_re
         fiber_acquire(gp);
         return;
     }
+    fiber_release(gp); // to whoever runs commit
     quiet_begin();
     gp->m->commit = commit;
     gp->m->commit_arg = arg;

@@ -328,6 +328,44 @@ static void free_all(void)
     forget_state();
 }
 
+/* Everything but the checks of rt_run's caller. */
+static int run(const struct rt_options *options, void (*first)(void *arg), void *created_at,
+               struct why *why)
+{
+    forget_state();
+    int err = choose(options, why);
+    if (err)
+        return err;
+    // Each P may keep some free slots to itself.
+    err = stack_reserve(sched.options.max_goroutines + sched.procs * STACK_FREE_MAX, why);
+    if (err)
+        return err;
+    make_ps();
+    store_relaxed(&sched.coarse_ns, sched_now_ns());
+    err = preempt_start(why);
+    if (err) {
+        free_all();
+        return err;
+    }
+    sched.main_g = life_new(&sched.ps[0], "main", first, NULL, false, created_at);
+    store_release(&sched.running, true);
+    rt_fatal_hook = sched_dump_to_fd;
+    if (sched.simulated) {
+        run_simulated();
+    } else {
+        signals_start();
+        err = run_real(why);
+        signals_stop();
+    }
+    rt_fatal_hook = NULL;
+    if (program.left_behind) // they may still touch everything
+        return err;
+    store_release(&sched.running, false);
+    preempt_stop();
+    free_all();
+    return err;
+}
+
 int rt_run(const struct rt_options *options, int (*fn)(void *arg), void *arg, int *result,
            struct why *why)
 {
@@ -339,42 +377,12 @@ int rt_run(const struct rt_options *options, int (*fn)(void *arg), void *arg, in
                          : "the goroutine runtime is already running");
         return -EBUSY;
     }
-    forget_state();
-    int err = choose(options, why);
-    if (err)
-        return err;
-    // Each P may keep some free slots to itself.
-    err = stack_reserve(sched.options.max_goroutines + sched.procs * STACK_FREE_MAX, why);
-    if (err)
-        return err;
-    make_ps();
-    store_relaxed(&sched.coarse_ns, sched_now_ns());
     program.fn = fn;
     program.arg = arg;
-    err = preempt_start(why);
-    if (!err) {
-        sched.main_g = life_new(&sched.ps[0], "main", main_goroutine, NULL, false, (void *)fn);
-        store_release(&sched.running, true);
-        rt_fatal_hook = sched_dump_to_fd;
-        if (!sched.simulated)
-            signals_start();
-        if (sched.simulated)
-            run_simulated();
-        else
-            err = run_real(why);
-        rt_fatal_hook = NULL;
-        if (!sched.simulated)
-            signals_stop();
-        if (program.left_behind) { // it may touch anything but what we return
-            if (result)
-                *result = sched.main_result;
-            return 0;
-        }
-        store_release(&sched.running, false);
-        preempt_stop();
-    }
+    quiet_begin(); // goroutines hand nothing over to whoever comes after them
+    int err = run(options, main_goroutine, (void *)fn, why);
     int main_result = sched.main_result;
-    free_all();
+    quiet_end();
     if (!err && result)
         *result = main_result;
     return err;

@@ -83,22 +83,31 @@ void sim_event(struct sim *s, const char *op, uint64_t what, int64_t result)
     s->digest = mix(s->digest, what);
     s->digest = mix(s->digest, (uint64_t)result);
     s->events++;
+    sim_turn(s);
 }
 
 /* ---- the world's functions --------------------------------------------------------------- */
 
-static int64_t sim_now(void *state) { return ((struct sim *)state)->now_ns; }
+static int64_t sim_now(void *state)
+{
+    struct sim *s = state;
+    sim_turn(s);
+    int64_t now = s->now_ns;
+    sim_turn(s);
+    return now;
+}
 
 static int64_t sim_wall(void *state)
 {
     struct sim *s = state;
-    return s->now_ns + s->wall_offset_ns;
+    return sim_now(s) + s->wall_offset_ns; // const
 }
 
 static void sim_random_bytes(void *state, void *out, size_t len)
 {
     struct sim *s = state;
     uint8_t *at = out;
+    sim_turn(s);
     for (size_t left = len; left > 0;) {
         uint64_t drawn = sim_draw(s, SIM_PROGRAM);
         size_t n = left < sizeof drawn ? left : sizeof drawn;
@@ -128,6 +137,7 @@ static uint32_t sim_pick(void *state, uint32_t count)
 {
     struct sim *s = state;
     assert(count > 0);
+    sim_turn(s);
     s->now_ns += (int64_t)sim_draw_between(s, SIM_PICK, TURN_MIN_NS, TURN_MAX_NS);
     bool starving = somebody_starves(s, count);
     uint32_t at;
@@ -148,6 +158,7 @@ static uint32_t sim_pick(void *state, uint32_t count)
 static bool sim_idle(void *state, int64_t next_timer_ns)
 {
     struct sim *s = state;
+    sim_turn(s);
     if (next_timer_ns == RT_FOREVER)
         return false;
     if (next_timer_ns > s->now_ns)
@@ -186,6 +197,7 @@ void sim_begin_run(struct sim *s)
     static const struct sched_poller simulated = {
         .name = "simulated", .why = "a simulated world", .poll = nothing_to_poll,
         .wake = nobody_to_wake, .stop = end_run};
+    sim_turn(s);
     if (s->running)
         return;
     bool first = sched_poller_set(&simulated);
@@ -201,7 +213,9 @@ struct sim *sim_of(const struct rt_world *world)
 {
     assert(world);
     assert(world->net == &net_simulated);
-    return (struct sim *)(uintptr_t)world;
+    struct sim *s = (struct sim *)(uintptr_t)world;
+    sim_turn(s);
+    return s;
 }
 
 struct rt_world *rt_sim_new(uint64_t seed)
@@ -218,7 +232,7 @@ struct rt_world *rt_sim_new(uint64_t seed)
     s->faults = (struct rt_sim_faults){
         .net_latency_min_ns = 50000, .net_latency_max_ns = 500000,
         .disk_latency_min_ns = 20000, .disk_latency_max_ns = 200000};
-    s->net = simnet_new();
+    s->net = simnet_new(s);
     s->disk = simdisk_new();
     return &s->world;
 }
@@ -241,7 +255,9 @@ void rt_sim_set_faults(struct rt_world *world, const struct rt_sim_faults *fault
     assert(faults->disk_latency_min_ns <= faults->disk_latency_max_ns);
     assert(faults->net_latency_min_ns >= 0);
     assert(faults->disk_latency_min_ns >= 0);
-    sim_of(world)->faults = *faults;
+    struct sim *s = sim_of(world);
+    s->faults = *faults;
+    sim_turn(s);
 }
 
 void rt_sim_get_faults(const struct rt_world *world, struct rt_sim_faults *out)

@@ -7,6 +7,7 @@
  * One thread runs a simulated world, so nothing here is locked. */
 #pragma once
 #include "rt/sim.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct sim {
     int64_t now_ns, wall_offset_ns;
     uint64_t digest, events;
     uint64_t first_id;               // of the goroutines of this run, 0: none seen yet
+    _Atomic uint32_t turns;          // TSan builds only, see sim_turn
     bool running;                    // a run has begun and its end will call us
     int64_t starve_until_ns;         // one goroutine is held back
     uint32_t starve_pos;             // where it stands among the runnable
@@ -34,6 +36,18 @@ struct sim {
 };
 
 struct sim *sim_of(const struct rt_world *world);
+
+/* At the beginning and the end of whatever touches the world's state. Goroutines of a simulated
+ * world take turns on one thread, which orders all they do; TSan, told that switching orders
+ * nothing, learns it here. Nothing elsewhere. sim_event counts as an end.  Context: never parks. */
+static inline void sim_turn(struct sim *s)
+{
+#ifdef RT_TSAN
+    atomic_fetch_add_explicit(&s->turns, 1, memory_order_acq_rel);
+#else
+    (void)s;
+#endif
+}
 
 /* What happened, into the digest. `op` is a literal; what and result are numbers that are the same
  * in each run of a seed: never an address.  Context: never parks. */
@@ -51,7 +65,7 @@ bool sim_chance(struct sim *s, enum sim_stream stream, uint32_t ppm);
 void sim_begin_run(struct sim *s);
 
 /* The two others. `end_run` forgets what goroutines that are gone held. */
-struct simnet *simnet_new(void);
+struct simnet *simnet_new(struct sim *s);
 void simnet_free(struct simnet *net);
 void simnet_end_run(struct sim *s);
 extern const struct rt_net_world net_simulated;

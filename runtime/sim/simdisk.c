@@ -10,10 +10,12 @@
 
 static const uint64_t unlimited_bytes = UINT64_C(1) << 40;
 
-static struct sim_file *file_of(struct rt_file *f)
+static struct sim_file *file_of(struct rt_file *base)
 {
-    assert(f->world == &file_simulated);
-    return (struct sim_file *)(void *)f;
+    assert(base->world == &file_simulated);
+    struct sim_file *f = (struct sim_file *)(void *)base;
+    sim_turn(f->sim);
+    return f;
 }
 
 static int note(struct sim *s, const char *op, uint64_t what, int64_t result)
@@ -26,8 +28,10 @@ static void take_time(struct sim *s)
 {
     int64_t ns = (int64_t)sim_draw_between(s, SIM_DISK, (uint64_t)s->faults.disk_latency_min_ns,
                                            (uint64_t)s->faults.disk_latency_max_ns);
+    sim_turn(s);
     if (ns)
         rt_sleep_ns(ns);
+    sim_turn(s);
 }
 
 /* ---- open files -------------------------------------------------------------------------- */
@@ -180,10 +184,11 @@ static int disk_sync(struct rt_file *base)
 static int disk_size(struct rt_file *base, uint64_t *size_out)
 {
     struct sim_file *f = file_of(base);
-    if (f->dead)
-        return -EIO;
-    *size_out = f->node->is_directory ? 0 : sim_pages_size(f->node->pages);
-    return note(f->sim, "size", f->node->number ^ *size_out << 20, 0);
+    uint64_t size = f->node->is_directory ? 0 : sim_pages_size(f->node->pages);
+    int err = f->dead ? -EIO : 0;
+    if (!err)
+        *size_out = size;
+    return note(f->sim, "size", f->node->number ^ size << 20, err);
 }
 
 static int disk_truncate(struct rt_file *base, uint64_t size)
@@ -361,7 +366,9 @@ void rt_sim_power_loss(struct rt_world *world, const char *prefix)
 
 void rt_sim_set_disk_bytes(struct rt_world *world, uint64_t bytes)
 {
-    sim_of(world)->disk->limit_bytes = bytes;
+    struct sim *s = sim_of(world);
+    s->disk->limit_bytes = bytes;
+    sim_turn(s);
 }
 
 struct simdisk *simdisk_new(void)

@@ -22,6 +22,7 @@ struct segment {
 };
 
 struct pipe {
+    struct sim *sim;
     struct rt_timer timer;           // armed while segments are under way
     struct end *reader, *writer;     // NULL: gone
     struct segment segment[SEGMENTS];
@@ -76,13 +77,17 @@ struct simnet {
 static struct end *end_of(struct rt_conn *c)
 {
     assert(c->net == &net_simulated);
-    return (struct end *)(void *)c;
+    struct end *e = (struct end *)(void *)c;
+    sim_turn(e->link->net->sim);
+    return e;
 }
 
-static struct sim_listener *listener_of(struct rt_listener *l)
+static struct sim_listener *listener_of(struct rt_listener *base)
 {
-    assert(l->net == &net_simulated);
-    return (struct sim_listener *)(void *)l;
+    assert(base->net == &net_simulated);
+    struct sim_listener *l = (struct sim_listener *)(void *)base;
+    sim_turn(l->net->sim);
+    return l;
 }
 
 static struct pipe *out_of(struct end *e) { return &e->link->pipe[e->side]; }
@@ -102,7 +107,8 @@ static void arm(struct pipe *p)
 static void arrive(void *arg)
 {
     struct pipe *p = arg;
-    int64_t now = rt_now_ns();
+    sim_turn(p->sim);
+    int64_t now = p->sim->now_ns;
     while (p->count && p->segment[p->first].arrives_ns <= now) {
         struct segment *s = &p->segment[p->first];
         p->arrived += s->len;
@@ -119,6 +125,7 @@ static void arrive(void *arg)
         p->writer_waits = false;
         poll_word_edge(&p->writer->write);
     }
+    sim_turn(p->sim);
 }
 
 /* One more segment; there is room for it. */
@@ -259,7 +266,9 @@ static ssize_t net_try_writev(struct rt_conn *c, const struct iovec *parts, int 
 static bool net_is_readable(struct rt_conn *c)
 {
     struct end *e = end_of(c);
-    return e->link->reset || in_of(e)->arrived || in_of(e)->ended;
+    bool readable = e->link->reset || in_of(e)->arrived || in_of(e)->ended;
+    sim_turn(e->link->net->sim);
+    return readable;
 }
 
 static int net_shut_write(struct rt_conn *c)
@@ -278,17 +287,16 @@ static void net_shut(struct rt_conn *c)
 {
     struct end *e = end_of(c);
     struct pipe *in = in_of(e);
-    sim_event(e->link->net->sim, "close", name_of(e), e->link->reset);
-    if (e->link->reset)
-        return;
-    if (in->arrived || in->under_way) {
+    bool was_reset = e->link->reset;
+    if (!was_reset && (in->arrived || in->under_way)) {
         reset_link(e->link);
-        return;
+    } else if (!was_reset) {
+        send_end(e->link->net->sim, out_of(e));
+        in->reader = NULL;
+        if (in->writer)
+            poll_word_edge(&in->writer->write);
     }
-    send_end(e->link->net->sim, out_of(e));
-    in->reader = NULL;
-    if (in->writer)
-        poll_word_edge(&in->writer->write);
+    sim_event(e->link->net->sim, "close", name_of(e), was_reset);
 }
 
 static void unlink_link(struct link *l)
@@ -305,6 +313,7 @@ static void net_free(struct rt_conn *c)
 {
     struct end *e = end_of(c);
     struct link *l = e->link;
+    struct sim *s = l->net->sim;
     out_of(e)->writer = NULL;
     in_of(e)->reader = NULL;
     conn_deinit(c);
@@ -315,6 +324,7 @@ static void net_free(struct rt_conn *c)
         unlink_link(l);
         rt_free(l);
     }
+    sim_turn(s);
 }
 
 static struct end *new_end(struct link *l, int side, const char *local, const char *remote)
@@ -335,6 +345,7 @@ static struct link *new_link(struct simnet *net)
     struct link *l = rt_alloc_zero(sizeof *l);
     l->net = net;
     l->number = ++net->numbers;
+    l->pipe[0].sim = l->pipe[1].sim = net->sim;
     l->next = net->links;
     if (l->next)
         l->next->previous = l;
@@ -402,7 +413,6 @@ static int net_listen(void *state, const char *address, struct rt_listener **out
     char host[ADDRESS_HOST_MAX], text[ADDRESS_HOST_MAX + 8];
     uint16_t port;
     sim_begin_run(s);
-    net->sim = s;
     int err = parse(address, host, &port, why);
     if (!err && port && find(net, host, port)) {
         err = -EADDRINUSE;
@@ -441,12 +451,13 @@ static int net_try_accept(struct rt_listener *base, struct rt_conn **out)
 static void net_listener_shut(struct rt_listener *base)
 {
     struct sim_listener *l = listener_of(base);
-    sim_event(l->net->sim, "unlisten", l->number, l->count);
+    uint32_t waiting = l->count;
     l->shut = true;
     for (; l->count; l->count--) {
         rt_conn_unref(&l->backlog[l->first]->base);
         l->first = (l->first + 1) % BACKLOG;
     }
+    sim_event(l->net->sim, "unlisten", l->number, waiting);
 }
 
 static void free_listener(struct sim_listener *l)
@@ -461,8 +472,11 @@ static void free_listener(struct sim_listener *l)
 
 static void net_listener_free(struct rt_listener *base)
 {
+    struct sim_listener *l = listener_of(base);
+    struct sim *s = l->net->sim;
     conn_side_deinit(&base->accept);
-    free_listener(listener_of(base));
+    free_listener(l);
+    sim_turn(s);
 }
 
 /* The way there and back takes time before anything is known. */
@@ -470,8 +484,10 @@ static int wait_for_answer(struct sim *s, int64_t deadline_ns)
 {
     int64_t took = (int64_t)sim_draw_between(s, SIM_NET, (uint64_t)s->faults.net_latency_min_ns,
                                              (uint64_t)s->faults.net_latency_max_ns);
-    int64_t until = rt_after_ns(took);
+    int64_t until = s->now_ns + took;
+    sim_turn(s);
     rt_sleep_until(until < deadline_ns ? until : deadline_ns);
+    sim_turn(s);
     return until < deadline_ns ? 0 : -ETIMEDOUT;
 }
 
@@ -500,7 +516,6 @@ static int net_dial(void *state, const char *address, int64_t deadline_ns, struc
     char host[ADDRESS_HOST_MAX], text[128];
     uint16_t port;
     sim_begin_run(s);
-    s->net->sim = s;
     int err = parse(address, host, &port, why);
     if (err)
         return err;
@@ -515,9 +530,10 @@ static int net_dial(void *state, const char *address, int64_t deadline_ns, struc
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-struct simnet *simnet_new(void)
+struct simnet *simnet_new(struct sim *s)
 {
     struct simnet *net = rt_alloc_zero(sizeof *net);
+    net->sim = s;
     net->next_port = FIRST_PORT;
     return net;
 }

@@ -319,7 +319,7 @@ struct storm {
     struct rt_conn *c, *peer;
     _Atomic uint32_t posted;
     uint32_t taken, bytes;
-    struct rt_note done;
+    struct rt_note done, written;
 };
 
 static void storm_taker(void *arg)
@@ -345,6 +345,7 @@ static void storm_writer(void *arg)
         int err = rt_conn_write(s->peer, "x", 1);
         assert(err == 0);
     }
+    rt_note_set(&s->written);
 }
 
 static void no_wake_is_lost_among_bytes(void **state)
@@ -360,6 +361,7 @@ static void no_wake_is_lost_among_bytes(void **state)
         if (i % 64 == 0)
             rt_yield();
     }
+    assert_int_equal(rt_note_wait(&s.written, rt_after_ns(2 * LONG)), 0);
     assert_int_equal(rt_note_wait(&s.done, rt_after_ns(2 * LONG)), 0);
     assert_int_equal(s.taken, WAKES);
     assert_int_equal(s.bytes, WAKES);

@@ -69,7 +69,12 @@ static void env_log(void *ctx, enum raft_level level, const char *text)
         [RAFT_DEBUG] = RT_LOG_DEBUG, [RAFT_INFO] = RT_LOG_INFO,   [RAFT_WARN] = RT_LOG_WARN,
         [RAFT_ERROR] = RT_LOG_ERROR, [RAFT_FATAL] = RT_LOG_FATAL,
     };
+    // raft's conversations have this line at info; with a log that is written asynchronously it is said
+    // of every second batch
+    static const char routine[] = "entry at index ";
     struct member *m = ctx;
+    if (level == RAFT_INFO && strncmp(text, routine, sizeof(routine) - 1) == 0)
+        level = RAFT_DEBUG;
     if (level < RAFT_SILENT)
         rt_log(m->log, levels[level], text);
 }

@@ -144,9 +144,8 @@ static void main_may_return_while_others_compute(void **state)
 /* ---- no preemption where it is forbidden ---- */
 
 struct guarded {
-    _Atomic bool stop;
-    bool inside;
-    uint64_t broken, rounds;
+    _Atomic bool stop, inside;
+    _Atomic uint64_t broken, rounds;
     struct rt_waitgroup done;
 };
 
@@ -156,12 +155,12 @@ static void enter_and_leave(void *arg)
     volatile uint64_t x = 1;
     while (!atomic_load(&g->stop)) {
         rt_nopreempt_begin();
-        g->broken += g->inside;
-        g->inside = true;
+        if (atomic_exchange(&g->inside, true))
+            atomic_fetch_add(&g->broken, 1);
         for (int i = 0; i < 300; i++)
             x = x * 3 + 1;
-        g->inside = false;
-        g->rounds++;
+        atomic_store(&g->inside, false);
+        atomic_fetch_add(&g->rounds, 1);
         rt_nopreempt_end();
     }
     rt_waitgroup_done(&g->done);
@@ -222,7 +221,7 @@ static int guard_in_a_storm(void *arg)
     atomic_store(&g.stop, true);
     rt_waitgroup_wait(&g.done, RT_FOREVER);
     storm_end(&s);
-    return g.broken == 0 && g.rounds > 0 ? 0 : 1;
+    return atomic_load(&g.broken) == 0 && atomic_load(&g.rounds) > 0 ? 0 : 1;
 }
 
 static void nopreempt_sections_are_never_entered_by_two_on_one_p(void **state)

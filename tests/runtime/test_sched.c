@@ -14,11 +14,11 @@
 #include <unistd.h>
 
 #ifdef RT_TSAN
-enum { MANY = 2000, SPAWNS = 20000 };
+enum { MANY = 500, SPAWNS = 20000, GLOBAL_TURNS = 8 }; // each order costs it time by threads
 #elif defined(RT_ASAN)
-enum { MANY = 5000, SPAWNS = 100000 };
+enum { MANY = 5000, SPAWNS = 100000, GLOBAL_TURNS = 256 };
 #else
-enum { MANY = 20000, SPAWNS = 1000000 };
+enum { MANY = 20000, SPAWNS = 1000000, GLOBAL_TURNS = 256 };
 #endif
 
 static const unsigned proc_counts[] = {1, 2, 4, 8};
@@ -297,14 +297,14 @@ static int overflow_the_ring(void *arg)
 {
     (void)arg;
     struct flood f = {.stop = false};
-    for (f.started = 0; f.started < 3 * RUNQ_SLOTS; f.started++)
+    for (f.started = 0; f.started < 5 * RUNQ_SLOTS / 4; f.started++)
         if (rt_go("yielder", keep_yielding, &f) != 0)
             return -1;
     struct rt_stats stats;
     do { // until everyone had a turn, those in the global queue too
         rt_yield();
         rt_stats(&stats);
-    } while (stats.global_gets < RUNQ_SLOTS);
+    } while (stats.global_gets < GLOBAL_TURNS);
     atomic_store(&f.stop, true);
     while (atomic_load(&f.ended) < f.started)
         rt_yield();

@@ -31,7 +31,9 @@
     X(STORE_CLOSED, -5224, "the store or the stream is closing")                                   \
     X(STORE_WATCH_DUPLICATE_ID, -5225, "the watch id is in use on this stream")                    \
     X(STORE_WATCH_EMPTY_RANGE, -5226, "the watch's range is empty")                                \
-    X(STORE_WATCH_TOO_MANY, -5227, "too many watches on this stream")
+    X(STORE_WATCH_TOO_MANY, -5227, "too many watches on this stream")                  \
+    X(STORE_IMAGE_OLD, -5228, "the image is older than what was applied")                          \
+    X(STORE_BUSY, -5229, "an image is being installed already")
 
 enum store_error {
 #define X(name, number, words) name = number,

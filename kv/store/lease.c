@@ -34,16 +34,28 @@ void leases_init(struct leases *l, int64_t min_ttl_s)
     rehash(l, 64);
 }
 
-void leases_deinit(struct leases *l)
+void leases_clear(struct leases *l)
 {
-    for (uint32_t i = 0; i < l->bucket_count; i++)
+    rt_mutex_lock(&l->lock);
+    for (uint32_t i = 0; i < l->bucket_count; i++) {
         for (struct lease *it = l->buckets[i], *next; it; it = next) {
             next = it->next;
             rt_free(it);
         }
+        l->buckets[i] = NULL;
+    }
+    l->count = 0;
+    l->promoted = false;
+    l->heap_count = 0;
+    rt_cond_broadcast(&l->gone_cond);
+    rt_mutex_unlock(&l->lock);
+}
+
+void leases_deinit(struct leases *l)
+{
+    leases_clear(l);
     rt_free(l->buckets);
     rt_free(l->heap);
-    *l = (struct leases){.min_ttl_s = l->min_ttl_s};
 }
 
 struct lease *leases_find_locked(struct leases *l, int64_t id)

@@ -35,6 +35,7 @@ struct leases {
 };
 
 void leases_init(struct leases *l, int64_t min_ttl_s);
+void leases_clear(struct leases *l); // all gone, the clock stopped
 void leases_deinit(struct leases *l);
 
 /* For apply and loading. The caller is the only one that adds and removes. */
@@ -46,6 +47,10 @@ void leases_checkpoint(struct leases *l, struct lease *it, int64_t remaining_s);
 void lease_attach(struct lease *it, struct index_key *k);
 /* Its keys in order: an array to rt_free, NULL when none.  Context: index_lock. */
 struct index_key **lease_sorted_keys(struct lease *it);
+
+/* Ids in ascending order: an array to rt_free. Returns how many. */
+uint32_t leases_ids_sorted(struct leases *l, int64_t **ids_out);
+struct lease *leases_find_locked(struct leases *l, int64_t id); // leases.lock
 
 void lease_name_put(uint8_t out[LEASE_NAME_BYTES], int64_t id);
 void lease_value_put(uint8_t out[LEASE_VALUE_BYTES], int64_t ttl_s, int64_t remaining_s);

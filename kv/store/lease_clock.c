@@ -240,9 +240,15 @@ static int by_expiry(void *a, void *b, void *arg)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-uint32_t store_lease_list(struct store *s, int64_t **ids_out)
+static int by_id(void *a, void *b, void *arg)
 {
-    struct leases *l = &s->leases;
+    const struct lease *x = a, *y = b;
+    (void)arg;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static uint32_t list(struct leases *l, int (*compare)(void *, void *, void *), int64_t **ids_out)
+{
     uint32_t n = 0;
     rt_mutex_lock(&l->lock);
     struct lease **all = rt_alloc((l->count + 1) * sizeof *all);
@@ -252,11 +258,21 @@ uint32_t store_lease_list(struct store *s, int64_t **ids_out)
     for (uint32_t i = 0; i < l->bucket_count; i++)
         for (struct lease *it = l->buckets[i]; it; it = it->next)
             all[n++] = it;
-    sort_pointers((void **)all, n, by_expiry, l);
+    sort_pointers((void **)all, n, compare, l);
     for (uint32_t i = 0; i < n; i++)
         ids[i] = all[i]->id;
     rt_mutex_unlock(&l->lock);
     rt_free(all);
     *ids_out = ids;
     return n;
+}
+
+uint32_t store_lease_list(struct store *s, int64_t **ids_out)
+{
+    return list(&s->leases, by_expiry, ids_out);
+}
+
+uint32_t leases_ids_sorted(struct leases *l, int64_t **ids_out)
+{
+    return list(l, by_id, ids_out);
 }

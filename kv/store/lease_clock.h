@@ -3,7 +3,6 @@
 #include "kv/store/lease.h"
 
 /* Context of all: leases.lock held. */
-struct lease *leases_find_locked(struct leases *l, int64_t id);
 void lease_clock_start_locked(struct leases *l, struct lease *it, int64_t now_ns,
                               int64_t extend_ns);
 void lease_clock_drop_locked(struct leases *l, struct lease *it);

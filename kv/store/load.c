@@ -112,10 +112,8 @@ int load_all(struct store *s, struct why *why)
 
 void load_drop(struct store *s)
 {
-    int64_t min_ttl_s = s->leases.min_ttl_s;
     key_index_deinit(&s->index);
     key_index_init(&s->index);
-    leases_deinit(&s->leases);
-    leases_init(&s->leases, min_ttl_s);
-    records_deinit(&s->records);
+    leases_clear(&s->leases);
+    records_clear(&s->records);
 }

@@ -3,12 +3,22 @@
 #include "kv/store/state.h"
 #include <assert.h>
 
-void records_deinit(struct records *r)
+void records_clear(struct records *r)
 {
+    rt_mutex_lock(&r->lock);
     for (uint32_t i = 0; i < r->record_count; i++)
         rt_free((void *)r->records[i].key.data);
+    r->record_count = 0;
+    r->alarm_count = 0;
+    for (int type = 0; type < 3; type++)
+        atomic_store(&r->alarms_of[type], 0);
+    rt_mutex_unlock(&r->lock);
+}
+
+void records_deinit(struct records *r)
+{
+    records_clear(r);
     rt_free(r->records);
-    *r = (struct records){.alarm_count = 0};
 }
 
 static int alarm_order(struct store_alarm a, struct store_alarm b)

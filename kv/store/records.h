@@ -18,6 +18,7 @@ struct records {
     struct record *records;
     uint32_t record_count, record_cap;
 };
+void records_clear(struct records *r);
 void records_deinit(struct records *r);
 /* True when that changed something. set: false also when there are STORE_ALARMS. */
 bool records_set_alarm(struct records *r, struct store_alarm alarm);

@@ -44,6 +44,7 @@ struct store {
     struct flusher flusher;
     struct apply apply;           // the applier only
     struct watch_hub *hub;
+    _Atomic bool installing;      // an image is being received
     struct store_metrics metrics; // never NULL inside: a private registry stands in
     struct rt_metrics *own_metrics;
 };

@@ -292,13 +292,14 @@ void store_image_close(struct store_image *i);
 enum { STORE_PIN_MAX_S = 600 };
 
 struct store_install;
-/* Receive an image beside the database in use. One at a time. */
+/* Receive an image beside the database in use. 0; STORE_BUSY while another is; or -errno. */
 int store_install_begin(struct store *s, struct store_install **out, struct why *why);
 /* Chunks exactly as made and in order. 0, STORE_DAMAGED, or -errno, with `why`. */
 int store_install_chunk(struct store_install *i, struct rt_bytes chunk, struct why *why);
 /* All chunks came: make it durable, then switch to it atomically: after a crash the directory has
  * the one or the other. Reads go on at the new state, watches resync, leases lose their clock
- * (promote again). Refused, changing nothing, when incomplete or older than what was applied.
+ * (promote again). STORE_DAMAGED when incomplete, STORE_IMAGE_OLD when it does not reach further
+ * than what was applied: nothing is changed then.
  * Frees `i`.  Context: the goroutine that applies. */
 int store_install_commit(struct store_install *i, struct store_image_meta *meta, struct why *why);
 void store_install_abort(struct store_install *i);

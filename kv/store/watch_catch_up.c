@@ -4,12 +4,12 @@
  * has been served, so that a client may go on from there whatever it looks at. */
 #include "kv/store/event.h"
 #include "kv/store/limits.h"
+#include "kv/store/scan.h"
 #include "kv/store/state.h"
 #include "kv/store/watch_hub.h"
 #include <assert.h>
 
 enum {
-    SNAPSHOT_ROWS = 2048,  // looked at under one LMDB snapshot
     SLICE_LOOKED = 65536,  // rows looked at in one slice: then the queue has its turn
 };
 
@@ -64,42 +64,33 @@ static void read_recent(struct store *s, struct slice *c, uint64_t pos)
     }
 }
 
-/* Rows from *next on, under one snapshot. False when the slice is complete. */
-static bool read_snapshot(struct store *s, struct slice *c, struct rev *next)
+/* Until the slice is full or nothing more is durable; each page is a snapshot of its own. */
+static void read_durable(struct store *s, struct slice *c)
 {
-    uint8_t name[ROW_NAME_MAX];
-    MDB_val key = {row_name_put(name, *next), name}, value;
-    MDB_cursor *cursor;
-    struct backend_state state;
-    uint32_t stop = c->looked + SNAPSHOT_ROWS;
+    struct scan_row *rows = rt_alloc(SCAN_PAGE_ROWS * sizeof *rows);
+    struct rev next = {.main = c->from};
+    struct rt_arena arena;
     bool more = true;
-    MDB_txn *snapshot = backend_read_begin(&s->backend);
-    int rc = mdb_cursor_open(snapshot, s->backend.rows, &cursor);
-    if (rc || backend_get_state(&s->backend, snapshot, &state, NULL))
-        rt_fatal("cannot read the database in %s", s->dir);
-    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); more;
-         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        struct rev rev;
-        if (rc == MDB_NOTFOUND) { // all that is durable was seen
-            c->reached = state.revision;
-            more = false;
-            break;
+    rt_arena_init(&arena);
+    while (more) {
+        int64_t durable;
+        uint32_t n = scan_durable(s, &next, &arena, rows, SCAN_PAGE_ROWS, STORE_PAGE_BYTES, &durable);
+        for (uint32_t i = 0; i < n && more; i++) {
+            struct rev rev = rows[i].rev;
+            if (rev.main > c->reached + 1) // between two revisions: here a slice may end
+                c->reached = rev.main - 1;
+            more = !is_full(c) || rev.main == c->main;
+            if (more)
+                look_at(c, rev, rows[i].bytes);
         }
-        if (rc || row_name_get(rt_bytes(key.mv_data, key.mv_size), &rev))
-            rt_fatal("the database in %s is damaged; replace this member", s->dir);
-        if (rev.main > c->reached + 1) // between two revisions: here a slice may end
-            c->reached = rev.main - 1;
-        if (is_full(c) && rev.main != c->main)
+        if (n == 0) {
+            c->reached = durable > c->reached ? durable : c->reached;
             more = false;
-        else if (c->looked >= stop) {
-            *next = rev;
-            break;
-        } else
-            look_at(c, rev, rt_bytes(value.mv_data, value.mv_size));
+        }
+        rt_arena_reset(&arena);
     }
-    mdb_cursor_close(cursor);
-    backend_read_end(&s->backend, snapshot);
-    return more;
+    rt_arena_deinit(&arena);
+    rt_free(rows);
 }
 
 static void read_history(struct store *s, struct slice *c)
@@ -110,9 +101,7 @@ static void read_history(struct store *s, struct slice *c)
         read_recent(s, c, pos);
         return;
     }
-    struct rev next = {.main = c->from};
-    while (read_snapshot(s, c, &next))
-        ;
+    read_durable(s, c);
 }
 
 /* ---- Choosing and finishing; hub.lock ---- */

@@ -380,7 +380,7 @@ int rt_run(const struct rt_options *options, int (*fn)(void *arg), void *arg, in
     program.fn = fn;
     program.arg = arg;
     quiet_begin(); // goroutines hand nothing over to whoever comes after them
-    int err = run(options, main_goroutine, (void *)fn, why);
+    int err = run(options, main_goroutine, (char *)fn + 1, why); // as a return address in it
     int main_result = sched.main_result;
     quiet_end();
     if (!err && result)

@@ -182,18 +182,20 @@ static int judge_end(struct recovery *r, uint64_t at)
         return damaged(r, 0, "its first batch is bad");
     }
     uint64_t later;
-    int err = wal_scan_later(&r->scan, at, r->seg.id, &h, &later);
-    if (!err && later > at)
+    int err = wal_scan_later(&r->scan, at + WAL_BLOCK_BYTES, r->seg.id, &h, &later);
+    if (!err)
         return damaged_before(r, at, later, &h);
-    if (!err && (h.sequence != r->tail->sequence + 1 || h.previous != r->tail->previous))
-        return damaged(r, at, "a batch of this segment stands out of its order"); // row 4
-    if (!err && !r->newest)
-        return damaged(r, at, "a batch is bad, and a newer segment exists"); // row 5
-    if (err && err != WAL_NONE)
+    if (err != WAL_NONE)
         return unreadable(r, at, err);
+    err = wal_scan_header(&r->scan, at, &h);
+    bool ours = !err && memcmp(h.segment, r->seg.id, sizeof h.segment) == 0;
+    if (ours && (h.sequence != r->tail->sequence + 1 || h.previous != r->tail->previous))
+        return damaged(r, at, "a batch of this segment stands out of its order"); // row 4
+    if (ours && !r->newest)
+        return damaged(r, at, "a batch is bad, and a newer segment exists"); // row 5
     if (r->newest) { // rows 1 and 2
         r->tail->offset = at;
-        r->tail->torn = !err || wal_scan_has_id(&r->scan, at, r->seg.id);
+        r->tail->torn = ours || wal_scan_has_id(&r->scan, at, r->seg.id);
     }
     return 0;
 }

@@ -150,6 +150,9 @@ struct timespec *poll_timeout(int64_t until_ns, struct timespec *buf)
 
 /* ---- the choice -------------------------------------------------------------------------- */
 
+/* epoll first: it works in every container and binds nothing to a thread. 50 echo connections, two
+ * Ps a side (examples/echo.c, six pairs on a machine busy with other work): 29,000 answers a second
+ * on epoll, 22,000 on io_uring in the median, each between 16,000 and 50,000. */
 static const struct poller_form *const preference[] = {&poller_epoll, &poller_uring};
 enum { FORMS = sizeof preference / sizeof preference[0] };
 

@@ -14,6 +14,9 @@
 
 enum { BACKLOG = 4096 };
 static const int64_t unix_retry_ns = 2 * RT_MS;
+/* The kernel ends an io_uring some time after its process, and with it the sockets that were
+ * watched: a process that is started again at once may meet its own past on its port. */
+static const int64_t port_wait_ns = 300 * RT_MS, port_retry_ns = 10 * RT_MS;
 
 struct socket_conn {
     struct rt_conn base;
@@ -120,10 +123,15 @@ static int socket_listen(void *state, const char *address, struct rt_listener **
         err = address_resolve(address, true, &found, why);
     if (err)
         return err;
-    for (int i = 0; i < found.count; i++) {
-        err = listen_on(&found.list[i], out);
-        if (!err)
-            return 0;
+    for (int64_t until = rt_after_ns(port_wait_ns);;) {
+        for (int i = 0; i < found.count; i++) {
+            err = listen_on(&found.list[i], out);
+            if (!err)
+                return 0;
+        }
+        if (err != -EADDRINUSE || rt_now_ns() >= until)
+            break;
+        rt_sleep_ns(port_retry_ns);
     }
     say(why, err);
     return err;

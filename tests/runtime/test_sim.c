@@ -188,7 +188,7 @@ static void one_seed_gives_one_run(void **state)
     (void)state;
     const char *setting = getenv("KVD_SEED");
     uint64_t first = setting ? strtoull(setting, NULL, 0) : 1;
-    uint64_t last_digest = 0;
+    uint64_t last_digest = 0, all = 0;
     for (uint64_t seed = first; seed < first + 20; seed++) {
         const struct rt_sim_faults *faults = seed % 2 ? &unkind : NULL;
         struct outcome one = run_everything(seed, faults), two = run_everything(seed, faults);
@@ -200,7 +200,10 @@ static void one_seed_gives_one_run(void **state)
         assert_true(one.events > CLIENTS * REQUESTS * 4);
         assert_true(one.digest != last_digest);
         last_digest = one.digest;
+        all = all * 31 + one.digest;
     }
+    print_message("# digest of seeds %llu to %llu: %016llx\n", (unsigned long long)first,
+                  (unsigned long long)first + 19, (unsigned long long)all);
 }
 
 static void resets_and_refusals_end_in_errors_and_not_in_hangs(void **state)

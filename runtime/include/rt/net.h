@@ -13,8 +13,9 @@ struct rt_listener;
 
 /* Listen on "host:port" (port 0: any; "[::1]:80", "*:80" work) or "unix:/path" (a socket that
  * nobody serves any more is replaced). A name that has several addresses takes the first that
- * works. 0, -EINVAL for what is no address, or -errno; `why` gets the facts only ("address already
- * in use"), the caller says what it wanted to do.  Context: parks. */
+ * works. An address in use is tried again for 0.3 s. 0, -EINVAL for what is no address, or -errno;
+ * `why` gets the facts only ("address already in use"), the caller says what it wanted to do.
+ * Context: parks. */
 int rt_listen(const char *address, struct rt_listener **out, struct why *why);
 /* The address in use, for port 0.  Context: never parks. */
 const char *rt_listener_address(const struct rt_listener *l);

@@ -39,6 +39,7 @@ void raft_ids_remove(struct raft_ids *s, uint64_t id)
         return;
     s->count--;
     memmove(&s->id[i], &s->id[i + 1], (s->count - i) * sizeof(s->id[0]));
+    s->id[s->count] = RAFT_NONE; // equal sets are equal bytes
 }
 
 bool raft_ids_add_all(struct raft_ids *s, const struct raft_ids *from)

@@ -355,10 +355,10 @@ void raft_log_applied_to(struct raft_log *l, uint64_t index, uint64_t bytes)
     l->applying_paused = l->applying_bytes >= l->max_applying_bytes;
 }
 
-bool raft_log_has_unapplied_conf_change(const struct raft_log *l)
+bool raft_log_has_conf_change_after(const struct raft_log *l, uint64_t after, uint64_t last)
 {
     struct raft_entry_info info;
-    for (uint64_t i = l->applied + 1; i <= l->committed; i++) {
+    for (uint64_t i = after + 1; i <= last; i++) {
         if (raft_log_info(l, i, &info) || info.kind != RAFT_ENTRY_NORMAL)
             return true;
     }

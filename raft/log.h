@@ -77,5 +77,5 @@ bool raft_log_can_apply(const struct raft_log *l);
 uint64_t raft_log_appliable(const struct raft_log *l);
 void raft_log_applying_to(struct raft_log *l, uint64_t index, uint64_t bytes);
 void raft_log_applied_to(struct raft_log *l, uint64_t index, uint64_t bytes);
-/* True if a committed entry that is not applied is a conf change (or that cannot be told). */
-bool raft_log_has_unapplied_conf_change(const struct raft_log *l);
+/* True if one of the entries (after, last] is a conf change (or that cannot be told). */
+bool raft_log_has_conf_change_after(const struct raft_log *l, uint64_t after, uint64_t last);

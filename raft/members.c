@@ -114,8 +114,8 @@ const char *raft_conf_leave_joint(struct raft_conf_state *conf)
         return "can't leave a non-joint config";
     if (!raft_ids_add_all(&conf->learners, &conf->learners_next))
         return "too many members"; // cannot be: they were counted as voters of the outgoing half
-    conf->learners_next.count = 0;
-    conf->outgoing.count = 0;
+    conf->learners_next = (struct raft_ids){0};
+    conf->outgoing = (struct raft_ids){0};
     conf->auto_leave = false;
     return NULL;
 }

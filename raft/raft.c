@@ -151,8 +151,9 @@ static bool config_is_sound(const struct raft_env *env, const struct raft_config
         return false;
     if (c->applied != 0 && (c->applied + 1 < first || c->applied > last))
         return false;
-    // A commit index that is a little old is normal: it is not synced for its own sake.
-    return c->hard_state.commit == 0 || (c->hard_state.commit + 1 >= first && c->hard_state.commit <= last);
+    // A commit index that is a little old, even older than the log, is normal: it is not synced for its
+    // own sake. One past the log's end means that the log is not the one it was.
+    return c->hard_state.commit <= last;
 }
 
 static void say_hello(struct raft *r)
@@ -190,7 +191,7 @@ int raft_new(const struct raft_env *env, const struct raft_config *config, struc
     raft_switch_conf(r, &config->conf, NULL);
     r->term = config->hard_state.term;
     r->vote = config->hard_state.vote;
-    if (config->hard_state.commit)
+    if (config->hard_state.commit > r->log.committed)
         r->log.committed = config->hard_state.commit;
     if (config->applied) {
         if (config->applied > r->log.committed)

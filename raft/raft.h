@@ -87,7 +87,7 @@ struct raft_entry {
 /* What the limits count: the bytes of this entry in its protobuf form. */
 size_t raft_entry_size(const struct raft_entry *e);
 
-struct raft_ids { // sorted ascending, no repetition
+struct raft_ids { // sorted ascending, no repetition, zeros after the last
     uint32_t count;
     uint64_t id[RAFT_MEMBERS_MAX];
 };
@@ -273,7 +273,8 @@ struct raft_persist {
                                   // of what precedes them
     bool has_hard_state;
     struct raft_hard_state hard_state;
-    struct raft_snapshot *snapshot; // replaces the whole log; NULL: none
+    struct raft_snapshot *snapshot; // replaces the whole log; NULL: none. Install it after everything that
+                                    // was handed to apply before is applied and reported
     struct raft_entry *entries;   // the first replaces whatever is stored from its index on
     size_t count;
     struct raft_message *promises;

@@ -139,7 +139,8 @@ static void take_fetches(struct raft *r, struct raft_ready *rd)
         if (!p->fetch_new)
             continue;
         p->fetch_new = false;
-        f[n++] = (struct raft_fetch){p->id, p->fetch_lo, raft_log_last_index(&r->log) + 1, bytes};
+        // Up to the unstable entries: what storage holds from there on may be about to be replaced.
+        f[n++] = (struct raft_fetch){p->id, p->fetch_lo, r->log.offset, bytes};
     }
     if (r->log.fetch_wanted && !r->log.fetch_asked) {
         r->log.fetch_asked = true;

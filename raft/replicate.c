@@ -242,20 +242,36 @@ void raft_replicate_heartbeat_all(struct raft *r)
     }
 }
 
+/* How many of the entries read are the ones our log has: the log may have changed while they were read. */
+static size_t count_ours(const struct raft *r, const struct raft_entry *entries, size_t count, uint64_t hi)
+{
+    size_t n = 0;
+    while (n < count && entries[n].index < hi && raft_log_matches(&r->log, entries[n].index, entries[n].term))
+        n++;
+    return n;
+}
+
+static void arrived_for_apply(struct raft *r, const struct raft_fetch *f, const struct raft_entry *entries,
+                              size_t count)
+{
+    struct raft_log *l = &r->log;
+    if (!l->fetch_asked || f->lo != l->applying + 1)
+        return;
+    l->fetch_asked = l->fetch_wanted = false;
+    count = count_ours(r, entries, count, raft_log_appliable(l) + 1);
+    l->arrived = raft_entries_copy(r->env, entries, count);
+    l->arrived_count = count;
+}
+
 void raft_entries_arrived(struct raft *r, const struct raft_fetch *f, const struct raft_entry *entries, size_t count)
 {
     struct raft_progress *p;
     uint64_t log_term;
+    size_t ours;
     for (size_t i = 0; i < count; i++)
         assert(entries[i].index == f->lo + i);
     if (f->to == r->id) {
-        if (!r->log.fetch_asked || f->lo != r->log.applying + 1)
-            return;
-        r->log.fetch_asked = r->log.fetch_wanted = false;
-        if (count && f->lo + count - 1 > raft_log_appliable(&r->log))
-            count = raft_log_appliable(&r->log) - f->lo + 1;
-        r->log.arrived = raft_entries_copy(r->env, entries, count);
-        r->log.arrived_count = count;
+        arrived_for_apply(r, f, entries, count);
         return;
     }
     p = r->role == RAFT_LEADER ? raft_members_find(&r->members, f->to) : NULL;
@@ -271,7 +287,9 @@ void raft_entries_arrived(struct raft *r, const struct raft_fetch *f, const stru
     }
     if (p->flow == RAFT_REPLICATE && raft_inflights_full(&p->inflights, &r->window))
         return;
-    send_append(r, p, log_term, raft_entries_copy(r->env, entries, count), count);
+    ours = count_ours(r, entries, count, UINT64_MAX);
+    if (ours)
+        send_append(r, p, log_term, raft_entries_copy(r->env, entries, ours), ours);
     while (raft_replicate_more_to(r, p))
         ;
 }

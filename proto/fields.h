@@ -20,10 +20,10 @@
 #include <rt/bytes.h>
 
 enum fields_error {
-    FIELDS_MALFORMED = -8193,  // truncated, an overlong varint, number 0, a group
-    FIELDS_TOO_DEEP = -8194,   // nested deeper than allowed
-    FIELDS_BAD_UTF8 = -8195,   // a field declared `string` that is not UTF-8
-    FIELDS_TOO_BIG = -8196,    // would take more memory, unpacked, than allowed
+    FIELDS_MALFORMED = -8193, // truncated, an overlong varint, number 0, a group
+    FIELDS_TOO_DEEP = -8194,  // nested deeper than allowed
+    FIELDS_BAD_UTF8 = -8195,  // a field declared `string` that is not UTF-8
+    FIELDS_TOO_BIG = -8196,   // would take more memory, unpacked, than allowed
 };
 /* What `error` means, for a status message. Never NULL.  Context: never parks. */
 const char *fields_error_text(int error);

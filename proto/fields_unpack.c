@@ -6,7 +6,8 @@
 #include <protobuf-c/protobuf-c.h>
 #include <rt/go.h>
 
-int fields_check(const ProtobufCMessageDescriptor *type, struct rt_bytes message, unsigned max_depth)
+int fields_check(const ProtobufCMessageDescriptor *type, struct rt_bytes message,
+                 unsigned max_depth)
 {
     assert(max_depth <= FIELDS_MAX_DEPTH);
     if (max_depth == 0)
@@ -17,7 +18,8 @@ int fields_check(const ProtobufCMessageDescriptor *type, struct rt_bytes message
     while ((more = fields_next(&f, &it)) > 0) {
         if (it.wire != FIELD_LEN)
             continue;
-        const ProtobufCFieldDescriptor *d = protobuf_c_message_descriptor_get_field(type, it.number);
+        const ProtobufCFieldDescriptor *d =
+            protobuf_c_message_descriptor_get_field(type, it.number);
         if (!d)
             continue;
         if (d->type == PROTOBUF_C_TYPE_STRING && !fields_utf8_is_valid(it.bytes))

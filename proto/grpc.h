@@ -67,12 +67,12 @@ struct grpc_method {
     const char *service; // "etcdserverpb.KV"; literals, which outlive the server
     const char *name;    // "Range"
     enum grpc_shape shape;
-    bool run_inline;     // unary only: never parks and is short; runs on the connection's goroutine
+    bool run_inline; // unary only: never parks and is short; runs on the connection's goroutine
     /* `request` is the message's bytes, valid until the call ends (grpc_call_request has them as a
      * buffer to keep); empty for GRPC_BIDI, whose messages come by grpc_recv. A SERVER_STREAM has
      * its one request here. Runs on a goroutine of its own, unless run_inline. */
     enum grpc_done (*serve)(void *ctx, struct grpc_call *call, struct rt_bytes request);
-    uint32_t tag;        // the owner's: grpc_call_tag
+    uint32_t tag; // the owner's: grpc_call_tag
 };
 
 struct grpc_server_options {
@@ -111,10 +111,10 @@ void grpc_server_free(struct grpc_server *s);
 /* What a call says about itself. Strings live as long as the call.  Context of all: never parks. */
 uint32_t grpc_call_tag(const struct grpc_call *c);
 const struct grpc_method *grpc_call_method(const struct grpc_call *c);
-const char *grpc_call_remote(const struct grpc_call *c);    // "127.0.0.1:40312"
-int64_t grpc_call_deadline_ns(const struct grpc_call *c);   // RT_FOREVER without grpc-timeout
-const char *grpc_call_token(const struct grpc_call *c);     // "token", else "authorization"; or NULL
-bool grpc_call_needs_leader(const struct grpc_call *c);     // "hasleader: true"
+const char *grpc_call_remote(const struct grpc_call *c);  // "127.0.0.1:40312"
+int64_t grpc_call_deadline_ns(const struct grpc_call *c); // RT_FOREVER without grpc-timeout
+const char *grpc_call_token(const struct grpc_call *c);   // "token", else "authorization"; or NULL
+bool grpc_call_needs_leader(const struct grpc_call *c);   // "hasleader: true"
 const char *grpc_call_client_version(const struct grpc_call *c); // "client-api-version" or NULL
 /* The request as a buffer; take a reference to keep it beyond the call. NULL when empty. Offset 0
  * of the buffer is the first byte of the message. */
@@ -160,7 +160,8 @@ void grpc_call_wake(struct grpc_call *c);
 /* Send one message. Waits while more than GRPC_SEND_QUEUE_BYTES of this stream are unsent: a slow
  * reader slows its sender and nobody else. 0, -ETIMEDOUT at deadline_ns, or grpc_call_err.
  * References of owned parts are taken in any case.  Context: parks. */
-int grpc_send(struct grpc_call *c, const struct grpc_part *parts, uint32_t count, int64_t deadline_ns);
+int grpc_send(struct grpc_call *c, const struct grpc_part *parts, uint32_t count,
+              int64_t deadline_ns);
 /* Bytes of this stream given to grpc_send and not yet written.  Context: never parks. */
 size_t grpc_send_queued(const struct grpc_call *c);
 
@@ -181,10 +182,10 @@ struct grpc_metadata {
 struct grpc_client_options {
     const struct grpc_metadata *metadata; // sent with every call; copied
     uint32_t metadata_count;
-    uint32_t max_receive_bytes;  // 0: no bound of ours (2^31-1)
-    int64_t ping_interval_ns;    // 0: no pings
-    int64_t ping_timeout_ns;     // 0: 20 s
-    struct rt_metrics *metrics;  // NULL: none
+    uint32_t max_receive_bytes; // 0: no bound of ours (2^31-1)
+    int64_t ping_interval_ns;   // 0: no pings
+    int64_t ping_timeout_ns;    // 0: 20 s
+    struct rt_metrics *metrics; // NULL: none
 };
 
 /* Connect, HTTP/2 with prior knowledge; `address` as in rt_dial. Options may be NULL. 0 or -errno

@@ -32,45 +32,30 @@ static const char *meta_text(const struct grpc_call *c, uint32_t at)
     return at ? (const char *)c->meta.data + at : NULL;
 }
 
-uint32_t grpc_call_tag(const struct grpc_call *c)
-{
-    return c->method->rpc.tag;
-}
+uint32_t grpc_call_tag(const struct grpc_call *c) { return c->method->rpc.tag; }
 
-const struct grpc_method *grpc_call_method(const struct grpc_call *c)
-{
-    return &c->method->rpc;
-}
+const struct grpc_method *grpc_call_method(const struct grpc_call *c) { return &c->method->rpc; }
 
 const char *grpc_call_remote(const struct grpc_call *c)
 {
     return rt_conn_remote(c->stream.h2->transport->conn);
 }
 
-int64_t grpc_call_deadline_ns(const struct grpc_call *c)
-{
-    return c->deadline_ns;
-}
+int64_t grpc_call_deadline_ns(const struct grpc_call *c) { return c->deadline_ns; }
 
 const char *grpc_call_token(const struct grpc_call *c)
 {
     return meta_text(c, c->token_at ? c->token_at : c->authorization_at);
 }
 
-bool grpc_call_needs_leader(const struct grpc_call *c)
-{
-    return c->needs_leader;
-}
+bool grpc_call_needs_leader(const struct grpc_call *c) { return c->needs_leader; }
 
 const char *grpc_call_client_version(const struct grpc_call *c)
 {
     return meta_text(c, c->version_at);
 }
 
-struct rt_buf *grpc_call_request(const struct grpc_call *c)
-{
-    return c->request;
-}
+struct rt_buf *grpc_call_request(const struct grpc_call *c) { return c->request; }
 
 static bool deadline_is_past(int64_t deadline_ns)
 {
@@ -167,10 +152,7 @@ void grpc_call_run(void *call)
 
 /* ---- Streams ---- */
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int grpc_recv(struct grpc_call *c, struct rt_buf **message_out, int64_t deadline_ns)
 {
@@ -198,10 +180,7 @@ int grpc_wait_wake(struct grpc_call *c, int64_t deadline_ns)
     return ended ? ended : err;
 }
 
-void grpc_call_wake(struct grpc_call *c)
-{
-    rt_mailbox_wake(&c->stream.inbox);
-}
+void grpc_call_wake(struct grpc_call *c) { rt_mailbox_wake(&c->stream.inbox); }
 
 int grpc_send(struct grpc_call *c, const struct grpc_part *parts, uint32_t count_of_parts,
               int64_t deadline_ns)
@@ -217,7 +196,4 @@ int grpc_send(struct grpc_call *c, const struct grpc_part *parts, uint32_t count
     return 0;
 }
 
-size_t grpc_send_queued(const struct grpc_call *c)
-{
-    return atomic_load(&c->stream.unsent);
-}
+size_t grpc_send_queued(const struct grpc_call *c) { return atomic_load(&c->stream.unsent); }

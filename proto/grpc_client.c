@@ -1,51 +1,10 @@
-/* proto/grpc_client.c: the client's side. A connection has a goroutine; callers make a stream, post
- * it, and wait in its inbox. A stream belongs to its user until `close` is posted and to the
- * connection from `open` on: it is freed by the connection's goroutine when both are done with it,
- * `released` and `closed`. So a caller whose deadline has passed just posts and leaves. */
-#include "proto/grpc.h"
+/* proto/grpc_client.c: the client's connection: what frames and mail mean to its streams. */
+#include "proto/grpc_client.h"
 #include "proto/grpc_text.h"
-#include "proto/stream.h"
 #include <assert.h>
 #include <errno.h>
 #include <rt/go.h>
 #include <stdio.h>
-
-struct grpc_stream {
-    struct stream stream; // first
-    struct grpc_client *client;
-    struct grpc_stream *next, *prev; // connection's goroutine
-    struct http2_mail open, half_close, close;
-    int64_t deadline_ns;
-    nghttp2_nv *headers;         // until submitted; one allocation with its texts
-    size_t header_count;
-    struct stream_message *first; // a unary call's request: queued at once, and nothing after it
-    bool half_closed, timed_out; // user
-    struct grpc_status own_status; // user: when timed_out
-
-    /* Connection's goroutine. */
-    bool closed, released;
-    bool has_status;
-    int http_status;
-
-    /* Connection's goroutine until the end is delivered; then the user's. */
-    struct grpc_status status;
-};
-
-struct grpc_client {
-    struct http2 h2; // first
-    char *address;
-    struct grpc_client_options options;
-    struct grpc_metadata *metadata; // copies
-    struct grpc_stream *streams;    // connection's goroutine
-    struct http2_mail close;
-    _Atomic bool alive;             // may take new calls; connection's goroutine clears it
-    bool closing;                   // connection's goroutine
-    int64_t our_ping_ns;
-    struct rt_note ended;
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
-    struct rt_counter *received_bytes, *sent_bytes; // or NULL
-};
 
 /* ---- Streams of the connection ---- */
 
@@ -90,7 +49,7 @@ static void end_stream(struct grpc_stream *s)
     free_if_over(s);
 }
 
-static void lost_text(const struct grpc_client *c, char *text, size_t cap)
+void grpc_client_lost_text(const struct grpc_client *c, char *text, size_t cap)
 {
     snprintf(text, cap, "the connection to %s is lost", c->address);
 }
@@ -188,13 +147,14 @@ static void break_stream(struct grpc_stream *s, enum stream_fed fed, size_t anno
     char text[128];
     s->stream.in_broken = true;
     if (fed == STREAM_TOO_LARGE) {
-        snprintf(text, sizeof text, "grpc: received message larger than max (%zu vs. %zu)", announced,
-                 max);
+        snprintf(text, sizeof text, "grpc: received message larger than max (%zu vs. %zu)",
+                 announced, max);
         set_status(s, GRPC_RESOURCE_EXHAUSTED, text);
     } else {
         set_status(s, GRPC_INTERNAL, "grpc: compressed flag set with identity or empty encoding");
     }
-    nghttp2_submit_rst_stream(s->stream.h2->session, NGHTTP2_FLAG_NONE, s->stream.id, NGHTTP2_CANCEL);
+    nghttp2_submit_rst_stream(s->stream.h2->session, NGHTTP2_FLAG_NONE, s->stream.id,
+                              NGHTTP2_CANCEL);
     end_stream(s);
 }
 
@@ -254,7 +214,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 }
 
 /* A request that never left: its stream has no user data yet, so look in the list. */
-static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int code, void *user)
+static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int code,
+                             void *user)
 {
     (void)session;
     (void)code;
@@ -280,7 +241,7 @@ static void take_open(struct grpc_client *c, struct grpc_stream *s)
     c->streams = s;
     if (!atomic_load(&c->alive)) {
         char text[256];
-        lost_text(c, text, sizeof text);
+        grpc_client_lost_text(c, text, sizeof text);
         set_status(s, GRPC_UNAVAILABLE, text);
         end_stream(s);
         return;
@@ -342,10 +303,7 @@ static void take_mail(struct http2 *h, struct http2_mail *mail)
     }
 }
 
-static void after_input(struct http2 *h)
-{
-    (void)h;
-}
+static void after_input(struct http2 *h) { (void)h; }
 
 static int64_t tick(struct http2 *h, int64_t now_ns)
 {
@@ -377,7 +335,7 @@ static void end_all(struct grpc_client *c)
     char text[256];
     struct grpc_stream *next;
     atomic_store(&c->alive, false);
-    lost_text(c, text, sizeof text);
+    grpc_client_lost_text(c, text, sizeof text);
     rt_nopreempt_begin();
     for (struct grpc_stream *s = c->streams; s; s = next) {
         next = s->next;
@@ -471,8 +429,9 @@ static void copy_options(struct grpc_client *c, const struct grpc_client_options
                                                 rt_strdup(options->metadata[i].value)};
     if (!c->options.metrics)
         return;
-    c->received_bytes = rt_metrics_counter(c->options.metrics, "kvd_grpc_client_received_bytes_total",
-                                           "", "Bytes of messages received as a gRPC client.");
+    c->received_bytes =
+        rt_metrics_counter(c->options.metrics, "kvd_grpc_client_received_bytes_total", "",
+                           "Bytes of messages received as a gRPC client.");
     c->sent_bytes = rt_metrics_counter(c->options.metrics, "kvd_grpc_client_sent_bytes_total", "",
                                        "Bytes of messages sent as a gRPC client.");
 }
@@ -517,200 +476,4 @@ void grpc_client_close(struct grpc_client *c)
     free_client(c);
 }
 
-bool grpc_client_is_alive(const struct grpc_client *c)
-{
-    return atomic_load(&c->alive);
-}
-
-/* ---- Calls ---- */
-
-struct header_list {
-    nghttp2_nv *nv;
-    size_t count;
-    uint8_t *text; // where the next goes
-};
-
-static uint8_t *put_text(struct header_list *l, const char *text, size_t len)
-{
-    uint8_t *at = l->text;
-    memcpy(at, text, len);
-    l->text += len;
-    return at;
-}
-
-static void put_header(struct header_list *l, const char *name, const char *value)
-{
-    size_t name_len = strlen(name), value_len = strlen(value);
-    l->nv[l->count++] = (nghttp2_nv){put_text(l, name, name_len), put_text(l, value, value_len),
-                                     name_len, value_len, NGHTTP2_NV_FLAG_NONE};
-}
-
-enum { FIXED_HEADERS = 8, FIXED_HEADER_BYTES = 256 };
-
-/* The request's headers in one allocation, nv first. */
-static void make_headers(struct grpc_stream *s, const char *path, const struct grpc_metadata *metadata,
-                         uint32_t count)
-{
-    const struct grpc_client *c = s->client;
-    size_t total = FIXED_HEADERS + count + c->options.metadata_count;
-    size_t bytes = FIXED_HEADER_BYTES + strlen(path) + strlen(c->address);
-    for (uint32_t i = 0; i < count; i++)
-        bytes += strlen(metadata[i].name) + strlen(metadata[i].value);
-    for (uint32_t i = 0; i < c->options.metadata_count; i++)
-        bytes += strlen(c->metadata[i].name) + strlen(c->metadata[i].value);
-    struct header_list l = {.nv = rt_alloc(total * sizeof(nghttp2_nv) + bytes)};
-    l.text = (uint8_t *)(l.nv + total);
-    put_header(&l, ":method", "POST");
-    put_header(&l, ":scheme", "http");
-    put_header(&l, ":path", path);
-    put_header(&l, ":authority", c->address);
-    put_header(&l, "te", "trailers");
-    put_header(&l, "content-type", "application/grpc");
-    put_header(&l, "user-agent", "kvd/" KVD_VERSION);
-    if (s->deadline_ns != RT_FOREVER) {
-        char timeout[GRPC_TIMEOUT_TEXT_MAX];
-        grpc_timeout_format(s->deadline_ns - rt_now_ns(), timeout);
-        put_header(&l, "grpc-timeout", timeout);
-    }
-    for (uint32_t i = 0; i < c->options.metadata_count; i++)
-        put_header(&l, c->metadata[i].name, c->metadata[i].value);
-    for (uint32_t i = 0; i < count; i++)
-        put_header(&l, metadata[i].name, metadata[i].value);
-    assert(l.count <= total);
-    assert((size_t)(l.text - (uint8_t *)(l.nv + total)) <= bytes);
-    s->headers = l.nv;
-    s->header_count = l.count;
-}
-
-static struct grpc_stream *new_stream(struct grpc_client *c, const char *path,
-                                      const struct grpc_metadata *metadata, uint32_t count,
-                                      int64_t deadline_ns)
-{
-    struct grpc_stream *s = rt_alloc_zero(sizeof *s);
-    stream_init(&s->stream, &c->h2);
-    s->client = c;
-    s->deadline_ns = deadline_ns;
-    s->open = (struct http2_mail){.kind = HTTP2_MAIL_OPEN, .stream = &s->stream};
-    s->half_close = (struct http2_mail){.kind = HTTP2_MAIL_DONE, .stream = &s->stream};
-    s->close = (struct http2_mail){.kind = HTTP2_MAIL_CLOSE, .stream = &s->stream};
-    make_headers(s, path, metadata, count);
-    return s;
-}
-
-static void say_deadline(struct grpc_status *status)
-{
-    status->code = GRPC_DEADLINE_EXCEEDED;
-    snprintf(status->text, sizeof status->text, "context deadline exceeded");
-}
-
-static void count_sent(struct grpc_client *c, size_t bytes)
-{
-    if (c->sent_bytes)
-        rt_counter_add(c->sent_bytes, (int64_t)bytes);
-}
-
-int grpc_client_call(struct grpc_client *c, const char *path, struct rt_bytes request,
-                     const struct grpc_metadata *metadata, uint32_t metadata_count,
-                     int64_t deadline_ns, struct rt_buf **response_out, struct grpc_status *status)
-{
-    struct grpc_stream *s = new_stream(c, path, metadata, metadata_count, deadline_ns);
-    s->first = stream_message_new(&s->stream, &(struct grpc_part){request, NULL}, 1);
-    count_sent(c, request.len);
-    http2_post(&c->h2, &s->open);
-    struct rt_buf *answer = NULL;
-    int got;
-    do {
-        struct rt_buf *message;
-        got = stream_recv(&s->stream, &message, deadline_ns);
-        if (got == 1) {
-            rt_buf_unref(answer); // a second one breaks the protocol; the last one stands
-            answer = message;
-        }
-    } while (got == 1 || got == -EAGAIN);
-    if (got == 0)
-        *status = s->status;
-    else
-        say_deadline(status);
-    http2_post(&c->h2, &s->close); // s may be gone
-    if (status->code == GRPC_OK && !answer) {
-        status->code = GRPC_INTERNAL;
-        snprintf(status->text, sizeof status->text, "the answer has no message");
-    }
-    if (status->code == GRPC_OK)
-        *response_out = answer;
-    else
-        rt_buf_unref(answer);
-    return (int)status->code;
-}
-
-int grpc_stream_open(struct grpc_client *c, const char *path, const struct grpc_metadata *metadata,
-                     uint32_t metadata_count, int64_t deadline_ns, struct grpc_stream **out,
-                     struct grpc_status *status)
-{
-    if (!grpc_client_is_alive(c)) {
-        status->code = GRPC_UNAVAILABLE;
-        lost_text(c, status->text, sizeof status->text);
-        return (int)status->code;
-    }
-    struct grpc_stream *s = new_stream(c, path, metadata, metadata_count, deadline_ns);
-    http2_post(&c->h2, &s->open);
-    *out = s;
-    return 0;
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-int grpc_stream_send(struct grpc_stream *s, const struct grpc_part *parts, uint32_t count,
-                     int64_t deadline_ns)
-{
-    size_t len = 0;
-    if (s->half_closed) {
-        for (uint32_t i = 0; i < count; i++)
-            rt_buf_unref(parts[i].owner);
-        return -EPIPE;
-    }
-    for (uint32_t i = 0; i < count; i++)
-        len += parts[i].bytes.len;
-    int err = stream_send(&s->stream, parts, count, earlier(deadline_ns, s->deadline_ns));
-    if (!err)
-        count_sent(s->client, len);
-    return err;
-}
-
-int grpc_stream_recv(struct grpc_stream *s, struct rt_buf **message_out, int64_t deadline_ns)
-{
-    if (s->timed_out)
-        return 0;
-    int got = stream_recv(&s->stream, message_out, earlier(deadline_ns, s->deadline_ns));
-    if (got != -ETIMEDOUT || rt_now_ns() < s->deadline_ns)
-        return got;
-    s->timed_out = true;
-    say_deadline(&s->own_status);
-    return 0;
-}
-
-void grpc_stream_wake(struct grpc_stream *s)
-{
-    rt_mailbox_wake(&s->stream.inbox);
-}
-
-void grpc_stream_half_close(struct grpc_stream *s)
-{
-    if (s->half_closed)
-        return;
-    s->half_closed = true;
-    http2_post(&s->client->h2, &s->half_close);
-}
-
-const struct grpc_status *grpc_stream_status(const struct grpc_stream *s)
-{
-    return s->timed_out ? &s->own_status : &s->status;
-}
-
-void grpc_stream_close(struct grpc_stream *s)
-{
-    http2_post(&s->client->h2, &s->close);
-}
+bool grpc_client_is_alive(const struct grpc_client *c) { return atomic_load(&c->alive); }

@@ -94,98 +94,7 @@ static void note_cancelled(struct grpc_call *c)
     c->conn->cancelled = c;
 }
 
-/* ---- Answers (under nopreempt) ---- */
-
-#define NV(name_, value_, len_, flags_)                                                            \
-    {(uint8_t *)(uintptr_t)(name_), (uint8_t *)(uintptr_t)(value_), sizeof(name_) - 1, (len_),     \
-     NGHTTP2_NV_FLAG_NO_COPY_NAME | (flags_)}
-#define NV_LITERAL(name_, value_) NV(name_, value_, sizeof(value_) - 1, NGHTTP2_NV_FLAG_NO_COPY_VALUE)
-
-enum { STATUS_FIELDS = 2, ENCODED_TEXT_MAX = 3 * GRPC_TEXT_MAX };
-
-struct status_text {
-    char number[4];
-    char message[ENCODED_TEXT_MAX];
-};
-
-static void status_of(const struct grpc_call *c, enum grpc_code *code, const char **text)
-{
-    *code = c->overrule_text ? c->overrule_code : c->code;
-    *text = c->overrule_text ? c->overrule_text : c->text ? c->text : "";
-}
-
-/* grpc-status and, on failure, grpc-message; returns how many fields. */
-static size_t status_fields(const struct grpc_call *c, struct status_text *t, nghttp2_nv *nv)
-{
-    enum grpc_code code;
-    const char *text;
-    status_of(c, &code, &text);
-    if (code == GRPC_OK) {
-        nv[0] = (nghttp2_nv)NV_LITERAL("grpc-status", "0");
-        return 1;
-    }
-    int len = snprintf(t->number, sizeof t->number, "%d", (int)code);
-    nv[0] = (nghttp2_nv)NV("grpc-status", t->number, (size_t)len, 0);
-    size_t message = grpc_message_encode(text, t->message, sizeof t->message);
-    nv[1] = (nghttp2_nv)NV("grpc-message", t->message, message, 0);
-    return 2;
-}
-
-static void submit_trailers(struct stream *s)
-{
-    const struct grpc_call *c = (const struct grpc_call *)s;
-    struct status_text text;
-    nghttp2_nv nv[STATUS_FIELDS];
-    size_t n = status_fields(c, &text, nv);
-    nghttp2_submit_trailer(s->h2->session, s->id, nv, n);
-}
-
-static void submit_headers(struct grpc_call *c)
-{
-    static const nghttp2_nv nv[] = {NV_LITERAL(":status", "200"),
-                                    NV_LITERAL("content-type", "application/grpc")};
-    nghttp2_data_provider data = {.source.ptr = &c->stream, .read_callback = stream_read_data};
-    c->stream.at_end = submit_trailers;
-    c->response_started = true;
-    nghttp2_submit_response(c->stream.h2->session, c->stream.id, nv, 2, &data);
-}
-
-static void submit_trailers_only(struct grpc_call *c, const char *http_status)
-{
-    struct status_text text;
-    nghttp2_nv nv[2 + STATUS_FIELDS] = {
-        {(uint8_t *)(uintptr_t) ":status", (uint8_t *)(uintptr_t)http_status, 7, 3, 0},
-        NV_LITERAL("content-type", "application/grpc"),
-    };
-    size_t n = 2 + status_fields(c, &text, nv + 2);
-    c->response_started = true;
-    nghttp2_submit_response(c->stream.h2->session, c->stream.id, nv, n, NULL);
-}
-
-/* The method has ended (or there is none): its status and what it replied go out. */
-static void answer(struct grpc_call *c, const char *http_status)
-{
-    enum grpc_code code;
-    const char *text;
-    status_of(c, &code, &text);
-    c->finished = true;
-    if (c->method && c->method->started)
-        rt_counter_add(c->method->handled[c->closed ? GRPC_CANCELLED : code], 1);
-    if (c->closed)
-        return;
-    if (c->reply && !c->overrule_text) {
-        atomic_fetch_add(&c->stream.unsent, c->reply->len);
-        stream_queue(&c->stream, c->reply);
-        c->reply = NULL;
-    }
-    if (!c->response_started && !c->stream.out_first) {
-        submit_trailers_only(c, http_status);
-        return;
-    }
-    stream_end_output(&c->stream);
-    if (!c->response_started)
-        submit_headers(c);
-}
+/* ---- Calls that no method answers ---- */
 
 /* Answer a call that no method runs. */
 static void refuse_call(struct grpc_call *c, enum grpc_code code, const char *text,
@@ -196,7 +105,7 @@ static void refuse_call(struct grpc_call *c, enum grpc_code code, const char *te
     grpc_call_overrule(c, code, text);
     if (c->method && c->method->started)
         rt_counter_add(c->method->started, 1);
-    answer(c, http_status);
+    grpc_call_answer(c, http_status);
 }
 
 /* The same for one whose method may run already: it is cancelled, and this is the answer. */
@@ -264,7 +173,8 @@ static void take_pseudo_header(struct grpc_call *c, struct rt_bytes name, struct
     } else if (is(name, ":path")) {
         c->method = methods_find(&c->conn->server->methods, value);
         if (!c->method)
-            keep(c, &c->path_at, rt_bytes(value.data, value.len < GRPC_PATH_MAX ? value.len : GRPC_PATH_MAX));
+            keep(c, &c->path_at,
+                 rt_bytes(value.data, value.len < GRPC_PATH_MAX ? value.len : GRPC_PATH_MAX));
     }
 }
 
@@ -373,8 +283,8 @@ static void break_by_framing(struct grpc_call *c, enum stream_fed fed, size_t an
 {
     char text[128];
     if (fed == STREAM_TOO_LARGE) {
-        snprintf(text, sizeof text, "grpc: received message larger than max (%zu vs. %u)", announced,
-                 c->conn->server->options.max_receive_bytes);
+        snprintf(text, sizeof text, "grpc: received message larger than max (%zu vs. %u)",
+                 announced, c->conn->server->options.max_receive_bytes);
         break_call(c, GRPC_RESOURCE_EXHAUSTED, text);
     } else {
         break_call(c, GRPC_INTERNAL, "grpc: compressed flag set with identity or empty encoding");
@@ -398,8 +308,8 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     while (len && !c->stream.in_broken && !(c->dispatched && c->method->rpc.shape != GRPC_BIDI)) {
         struct rt_buf *message;
         size_t announced = 0;
-        enum stream_fed fed =
-            stream_feed(&c->stream, &data, &len, s->options.max_receive_bytes, &message, &announced);
+        enum stream_fed fed = stream_feed(&c->stream, &data, &len, s->options.max_receive_bytes,
+                                          &message, &announced);
         if (fed == STREAM_MESSAGE)
             take_message(c, message);
         else if (fed != STREAM_FED)
@@ -485,7 +395,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         return 0;
     const struct grpc_call *c = call_of(session, frame->hd.stream_id);
     if (c && !c->remote_ended)
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                  NGHTTP2_NO_ERROR);
     return 0;
 }
 
@@ -504,7 +415,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     return 0;
 }
 
-static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code, void *user)
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
+                            void *user)
 {
     (void)session;
     (void)frame;
@@ -540,14 +452,14 @@ static void take_mail(struct http2 *h, struct http2_mail *mail)
     case HTTP2_MAIL_MESSAGE: // before DONE, so the call is not finished
         stream_queue(&c->stream, (struct stream_message *)mail);
         if (!c->response_started && !c->closed)
-            submit_headers(c);
+            grpc_call_submit_headers(c);
         break;
     case HTTP2_MAIL_CREDIT:
         account(c);
         stream_take_credit(&c->stream);
         break;
     case HTTP2_MAIL_DONE:
-        answer(c, "200");
+        grpc_call_answer(c, "200");
         free_if_over(c);
         break;
     default:
@@ -559,7 +471,7 @@ static void start_call(struct grpc_call *c)
 {
     if (c->closed || c->overrule_text) { // nobody waits any more, or it was broken meanwhile
         rt_nopreempt_begin();
-        answer(c, "200");
+        grpc_call_answer(c, "200");
         free_if_over(c);
         rt_nopreempt_end();
         return;
@@ -567,7 +479,7 @@ static void start_call(struct grpc_call *c)
     if (c->method->rpc.run_inline) {
         if (grpc_call_serve(c) == GRPC_DONE) {
             rt_nopreempt_begin();
-            answer(c, "200");
+            grpc_call_answer(c, "200");
             free_if_over(c);
             rt_nopreempt_end();
         }
@@ -577,7 +489,7 @@ static void start_call(struct grpc_call *c)
         return;
     rt_nopreempt_begin();
     grpc_call_overrule(c, GRPC_RESOURCE_EXHAUSTED, "this server runs too many goroutines");
-    answer(c, "200");
+    grpc_call_answer(c, "200");
     free_if_over(c);
     rt_nopreempt_end();
 }
@@ -616,10 +528,7 @@ static void drain(struct server_conn *conn)
             grpc_call_cancel(c, -ESHUTDOWN);
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Ping who was silent for long; hang up on who does not answer. Returns when to look again. */
 static int64_t keep_alive(struct server_conn *conn, int64_t now_ns)
@@ -653,7 +562,8 @@ static int64_t tick(struct http2 *h, int64_t now_ns)
     if (!conn->got_settings)
         deadline_ns = earlier(deadline_ns, conn->started_ns + conn->server->options.handshake_ns);
     if (conn->header_began_ns)
-        deadline_ns = earlier(deadline_ns, conn->header_began_ns + conn->server->options.handshake_ns);
+        deadline_ns =
+            earlier(deadline_ns, conn->header_began_ns + conn->server->options.handshake_ns);
     if (now_ns >= deadline_ns)
         h->ended = true;
     return deadline_ns;

@@ -25,9 +25,11 @@ static void add_metrics(struct grpc_server *s, struct rt_metrics *m)
     s->sent_bytes = rt_metrics_counter(m, "etcd_network_client_grpc_sent_bytes_total", "",
                                        "The total number of bytes sent to grpc clients.");
     s->open_calls = rt_metrics_gauge(m, "kvd_grpc_calls", "", "Calls and streams being served.");
-    s->open_conns = rt_metrics_gauge(m, "kvd_grpc_connections", "", "HTTP/2 connections being served.");
-    s->refused = rt_metrics_counter(m, "kvd_grpc_refused_total", "",
-                                    "Calls refused with REFUSED_STREAM because too many are served.");
+    s->open_conns =
+        rt_metrics_gauge(m, "kvd_grpc_connections", "", "HTTP/2 connections being served.");
+    s->refused =
+        rt_metrics_counter(m, "kvd_grpc_refused_total", "",
+                           "Calls refused with REFUSED_STREAM because too many are served.");
 }
 
 struct grpc_server *grpc_server_new(const struct grpc_server_options *options)
@@ -146,7 +148,8 @@ void grpc_accept(struct grpc_server *s, struct rt_listener *listener)
         if (err) { // out of descriptors or memory: later there may be some
             if (rt_log_gate_open(&s->gate, 10 * RT_SECOND)) {
                 char words[64];
-                rt_log(s->options.log, RT_LOG_WARN, "cannot accept a client connection; trying again",
+                rt_log(s->options.log, RT_LOG_WARN,
+                       "cannot accept a client connection; trying again",
                        rt_f_str("error", why_errno(err, words, sizeof words)));
             }
             rt_sleep_ns(50 * RT_MS);

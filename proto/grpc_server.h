@@ -20,7 +20,7 @@ struct grpc_call {
     struct server_conn *conn;
     const struct method *method; // NULL: answered with Unimplemented
     int64_t deadline_ns;
-    struct rt_buf *request;      // whole request of a unary call or server stream
+    struct rt_buf *request; // whole request of a unary call or server stream
 
     /* From the headers; then const. Offsets into `meta`, 0: absent. */
     struct rt_string meta; // NUL-separated values; byte 0 is not used
@@ -33,15 +33,15 @@ struct grpc_call {
     /* Connection's goroutine. */
     struct grpc_call *next, *prev; // of the connection
     struct grpc_call *next_ready, *next_cancelled;
-    bool dispatched;       // the method runs, or waits in the ready list
-    bool finished;         // the method has ended, or there is none to run
-    bool closed;           // nghttp2 has closed the stream
+    bool dispatched; // the method runs, or waits in the ready list
+    bool finished;   // the method has ended, or there is none to run
+    bool closed;     // nghttp2 has closed the stream
     bool response_started;
     bool remote_ended;
     bool in_ready, in_cancelled;
     enum grpc_code overrule_code; // with overrule_text: stands whatever the method says
     char *overrule_text;
-    size_t held;           // bytes it counts in the server's budget
+    size_t held; // bytes it counts in the server's budget
 
     /* The answer: the method until `done` is posted, then the connection. */
     enum grpc_code code;
@@ -64,14 +64,14 @@ struct server_conn {
     struct grpc_call *cancelled;
     int64_t started_ns;
     bool got_settings;
-    int64_t header_began_ns;    // a header block is open since; 0: none
-    uint32_t bad_streams;       // since the last good one
+    int64_t header_began_ns; // a header block is open since; 0: none
+    uint32_t bad_streams;    // since the last good one
     bool drain_sent;
     /* Pings of theirs */
     int64_t their_ping_ns;
     uint32_t ping_strikes;
     /* Pings of ours */
-    int64_t our_ping_ns;        // sent then, unanswered; 0: none
+    int64_t our_ping_ns; // sent then, unanswered; 0: none
 };
 
 /* A connection in the server's list, whatever it speaks: for the drain. */
@@ -94,16 +94,23 @@ struct grpc_server {
     _Atomic uint64_t unread;      // see max_unread_bytes
     _Atomic bool draining;
 
-    struct rt_mutex conns_lock;   // guards conns
+    struct rt_mutex conns_lock; // guards conns
     struct grpc_served *conns;
     struct rt_waitgroup serving;
-    struct rt_log_gate gate;      // lines that a peer can cause
+    struct rt_log_gate gate; // lines that a peer can cause
 };
 
 /* grpc_serve.c */
 nghttp2_session_callbacks *grpc_serve_callbacks(void);
 /* The rest of a connection whose first bytes say HTTP/2.  Context: parks. */
 void grpc_serve_http2(struct grpc_server *s, struct transport *t, const uint8_t *first, size_t len);
+
+/* grpc_answer.c, on the connection's goroutine, under nopreempt */
+/* Begin an answer that has messages: they are taken from the stream's queue. */
+void grpc_call_submit_headers(struct grpc_call *c);
+/* The method has ended (or there is none): what it replied and its status go out. `http_status` (three
+ * digits) counts when nothing but the status is sent. */
+void grpc_call_answer(struct grpc_call *c, const char *http_status);
 
 /* grpc_call.c */
 struct grpc_call *grpc_call_new(struct server_conn *conn, int32_t stream_id);

@@ -7,10 +7,22 @@
 const char *grpc_code_name(enum grpc_code code)
 {
     static const char *const names[GRPC_CODES] = {
-        "OK",           "Canceled",          "Unknown",            "InvalidArgument",
-        "DeadlineExceeded", "NotFound",      "AlreadyExists",      "PermissionDenied",
-        "ResourceExhausted", "FailedPrecondition", "Aborted",      "OutOfRange",
-        "Unimplemented", "Internal",         "Unavailable",        "DataLoss",
+        "OK",
+        "Canceled",
+        "Unknown",
+        "InvalidArgument",
+        "DeadlineExceeded",
+        "NotFound",
+        "AlreadyExists",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "FailedPrecondition",
+        "Aborted",
+        "OutOfRange",
+        "Unimplemented",
+        "Internal",
+        "Unavailable",
+        "DataLoss",
         "Unauthenticated",
     };
     return (unsigned)code < GRPC_CODES ? names[code] : "Unknown";

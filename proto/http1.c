@@ -15,17 +15,28 @@ const char *http1_status_text(int status)
         int status;
         const char *text;
     } known[] = {
-        {100, "Continue"},           {200, "OK"},
-        {204, "No Content"},         {400, "Bad Request"},
-        {401, "Unauthorized"},       {403, "Forbidden"},
-        {404, "Not Found"},          {405, "Method Not Allowed"},
-        {408, "Request Timeout"},    {409, "Conflict"},
-        {413, "Content Too Large"},  {414, "URI Too Long"},
-        {415, "Unsupported Media Type"}, {417, "Expectation Failed"},
-        {421, "Misdirected Request"}, {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"}, {499, "Client Closed Request"},
-        {500, "Internal Server Error"}, {501, "Not Implemented"},
-        {503, "Service Unavailable"}, {504, "Gateway Timeout"},
+        {100, "Continue"},
+        {200, "OK"},
+        {204, "No Content"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {421, "Misdirected Request"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {499, "Client Closed Request"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
         {505, "HTTP Version Not Supported"},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -34,7 +45,8 @@ const char *http1_status_text(int status)
     return "Unknown";
 }
 
-int http1_query(const struct http1_request *r, const char *name, unsigned nth, char *buf, size_t cap)
+int http1_query(const struct http1_request *r, const char *name, unsigned nth, char *buf,
+                size_t cap)
 {
     struct rt_bytes rest = r->query;
     size_t name_len = strlen(name);
@@ -51,8 +63,8 @@ int http1_query(const struct http1_request *r, const char *name, unsigned nth, c
             continue;
         if (nth--)
             continue;
-        struct rt_bytes value = bare ? rt_bytes(NULL, 0)
-                                     : rt_bytes(pair.data + name_len + 1, pair.len - name_len - 1);
+        struct rt_bytes value =
+            bare ? rt_bytes(NULL, 0) : rt_bytes(pair.data + name_len + 1, pair.len - name_len - 1);
         int len = http1_decode(value, true, buf, cap - 1);
         if (len < 0)
             return -EINVAL;
@@ -66,7 +78,8 @@ int http1_query(const struct http1_request *r, const char *name, unsigned nth, c
  * begin in March, eras of 400 years. */
 static void format_date(int64_t wall_ns, char out[32])
 {
-    static const char days[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char days[] = "ThuFriSatSunMonTueWed",
+                      months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     int64_t seconds = wall_ns / RT_SECOND, day = seconds / 86400, rest = seconds % 86400;
     int64_t shifted = day + 719468, era = shifted / 146097, of_era = shifted % 146097;
     int64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
@@ -75,8 +88,8 @@ static void format_date(int64_t wall_ns, char out[32])
     int64_t month = march_month < 10 ? march_month + 2 : march_month - 10; // from 0
     int64_t year = year_of_era + era * 400 + (month < 2);
     snprintf(out, 32, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * (day % 7),
-             (unsigned)date % 100, months + 3 * month, (unsigned)year % 10000, (unsigned)(rest / 3600),
-             (unsigned)(rest / 60 % 60), (unsigned)(rest % 60));
+             (unsigned)date % 100, months + 3 * month, (unsigned)year % 10000,
+             (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60), (unsigned)(rest % 60));
 }
 
 static int write_response(struct transport *t, const struct http1_response *r, bool head_only,

@@ -24,20 +24,21 @@ struct http1_request {
     struct rt_bytes body;
     const struct http1_header *headers;
     uint32_t header_count;
-    const char *remote;     // "127.0.0.1:40312"
+    const char *remote; // "127.0.0.1:40312"
 };
 /* The header's value, or one with data NULL. `name` in lower case. */
 struct rt_bytes http1_header(const struct http1_request *r, const char *name);
 /* The `nth` (from 0) value of a query parameter, decoded, into buf: its length, or -ENOENT, or
  * -EINVAL when it does not fit or is not decodable. */
-int http1_query(const struct http1_request *r, const char *name, unsigned nth, char *buf, size_t cap);
+int http1_query(const struct http1_request *r, const char *name, unsigned nth, char *buf,
+                size_t cap);
 
 struct http1_response {
-    int status;                // 200; the handler sets it
-    const char *content_type;  // a literal; NULL: none
-    const char *allow;         // 405 says what is allowed: "GET"; NULL: none
-    struct rt_string body;     // freed by the server
-    struct rt_string headers;  // more header lines, each with its CRLF
+    int status;               // 200; the handler sets it
+    const char *content_type; // a literal; NULL: none
+    const char *allow;        // 405 says what is allowed: "GET"; NULL: none
+    struct rt_string body;    // freed by the server
+    struct rt_string headers; // more header lines, each with its CRLF
 };
 
 struct http1_options {

@@ -11,10 +11,7 @@ static bool is_token(uint8_t c)
     return c && strchr("!#$%&'*+-.^_`|~", c) != NULL;
 }
 
-static uint8_t lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
-}
+static uint8_t lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c; }
 
 static bool is_word(struct rt_bytes a, const char *word) // ASCII, any case
 {
@@ -178,7 +175,8 @@ static int parse_header(uint8_t *bytes, struct rt_bytes line, struct http1_head 
     }
     if (out->request.header_count == HTTP1_HEADERS_MAX)
         return -431;
-    struct rt_bytes value = trimmed(rt_bytes(colon + 1, (size_t)(line.data + line.len - colon - 1)));
+    struct rt_bytes value =
+        trimmed(rt_bytes(colon + 1, (size_t)(line.data + line.len - colon - 1)));
     for (size_t i = 0; i < value.len; i++)
         if ((value.data[i] < 0x20 && value.data[i] != '\t') || value.data[i] == 0x7f)
             return -400;

@@ -6,7 +6,7 @@
 struct http1_head {
     struct http1_request request; // views into the head's bytes, which were rewritten in place
     struct http1_header headers[HTTP1_HEADERS_MAX];
-    size_t head_bytes;     // request line and headers with the empty line
+    size_t head_bytes; // request line and headers with the empty line
     uint64_t content_length;
     bool keep_alive;
     bool expects_continue; // Expect: 100-continue

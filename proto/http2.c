@@ -14,9 +14,9 @@
 #include <rt/go.h>
 
 enum {
-    FRAME_BYTES = 16384 + 9 + 1,     // the most nghttp2 hands out at once
+    FRAME_BYTES = 16384 + 9 + 1, // the most nghttp2 hands out at once
     FRAME_PARTS = 2 * (16384 / HTTP2_INLINE_PIECE_BYTES) + 3,
-    READS_A_TURN = 4,                // then others have their turn
+    READS_A_TURN = 4, // then others have their turn
     GATHERINGS_A_TURN = 16,
 };
 #define IDLE_NS (INT64_C(1) * RT_SECOND) // then buffers are given back
@@ -47,10 +47,7 @@ void http2_deinit(struct http2 *h)
     transport_free(h->transport);
 }
 
-void http2_wake(struct http2 *h)
-{
-    rt_conn_wake(h->transport->conn);
-}
+void http2_wake(struct http2 *h) { rt_conn_wake(h->transport->conn); }
 
 void http2_post(struct http2 *h, struct http2_mail *mail)
 {
@@ -185,16 +182,16 @@ static void forget_written(struct http2 *h)
 static bool write_parts(struct http2 *h)
 {
     while (h->part_pos < h->part_count) {
-        ssize_t n = transport_try_writev(h->transport, h->parts + h->part_pos,
-                                         h->part_count - h->part_pos);
+        ssize_t n =
+            transport_try_writev(h->transport, h->parts + h->part_pos, h->part_count - h->part_pos);
         if (n == -EAGAIN)
             return false;
         if (n < 0) {
             h->ended = true;
             return false;
         }
-        h->part_pos += transport_advance(h->parts + h->part_pos, h->part_count - h->part_pos,
-                                         (size_t)n);
+        h->part_pos +=
+            transport_advance(h->parts + h->part_pos, h->part_count - h->part_pos, (size_t)n);
     }
     forget_written(h);
     return true;

@@ -49,16 +49,16 @@ struct http2 {
     struct transport *transport;
     nghttp2_session *session;
     const struct http2_role *role;
-    struct rt_mailbox box; // any goroutine puts (http2_post)
+    struct rt_mailbox box;    // any goroutine puts (http2_post)
     _Atomic uint32_t posting; // who is in http2_post: the last mail may end the connection under it
 
-    uint8_t *read_buffer;         // HTTP2_READ_BYTES
-    uint8_t *copies;              // HTTP2_COPY_BYTES: frames and small pieces of this gathering
+    uint8_t *read_buffer; // HTTP2_READ_BYTES
+    uint8_t *copies;      // HTTP2_COPY_BYTES: frames and small pieces of this gathering
     size_t copies_len;
     struct iovec parts[HTTP2_IOVECS];
-    int part_count, part_pos;     // [part_pos, part_count) is unwritten
+    int part_count, part_pos;       // [part_pos, part_count) is unwritten
     struct stream_message *written; // done, but parts may still point into them
-    size_t queued_bytes;  // of messages in the streams' queues
+    size_t queued_bytes;            // of messages in the streams' queues
     int64_t last_input_ns;
     uint64_t received_bytes;
     bool full;            // the gathering has no room for the next frame

@@ -24,8 +24,8 @@ static void add_counters(struct method *m, struct rt_metrics *metrics)
 {
     static const char *const types[] = {"unary", "server_stream", "bidi_stream"};
     char base[192], coded[256];
-    snprintf(base, sizeof base, "grpc_method=\"%s\",grpc_service=\"%s\",grpc_type=\"%s\"", m->rpc.name,
-             m->rpc.service, types[m->rpc.shape]);
+    snprintf(base, sizeof base, "grpc_method=\"%s\",grpc_service=\"%s\",grpc_type=\"%s\"",
+             m->rpc.name, m->rpc.service, types[m->rpc.shape]);
     m->started = rt_metrics_counter(metrics, "grpc_server_started_total", base,
                                     "Total number of RPCs started on the server.");
     m->received = rt_metrics_counter(metrics, "grpc_server_msg_received_total", base,
@@ -96,7 +96,8 @@ void methods_explain(const struct methods *m, const char *path, char *out, size_
     int service_len = (int)(cut - path - 1);
     for (uint32_t i = 0; i < m->count; i++) {
         const char *service = m->all[i].rpc.service;
-        if (strlen(service) == (size_t)service_len && !memcmp(service, path + 1, (size_t)service_len)) {
+        if (strlen(service) == (size_t)service_len &&
+            !memcmp(service, path + 1, (size_t)service_len)) {
             snprintf(out, cap, "unknown method %s for service %s", cut + 1, service);
             return;
         }

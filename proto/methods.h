@@ -12,7 +12,7 @@ struct method {
 struct methods {
     struct method *all;
     uint32_t count;
-    uint32_t *slots;  // a hash table of positions + 1, its size a power of two
+    uint32_t *slots; // a hash table of positions + 1, its size a power of two
     uint32_t slot_mask;
 };
 

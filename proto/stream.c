@@ -87,7 +87,8 @@ struct stream_message *stream_message_new(struct stream *s, const struct grpc_pa
         struct stream_piece *last = &m->pieces[m->piece_count - 1];
         struct rt_bytes bytes = parts[i].bytes;
         if (parts[i].owner) {
-            m->pieces[m->piece_count++] = (struct stream_piece){bytes.data, bytes.len, parts[i].owner};
+            m->pieces[m->piece_count++] =
+                (struct stream_piece){bytes.data, bytes.len, parts[i].owner};
             continue;
         }
         if (!bytes.len)
@@ -111,7 +112,8 @@ void stream_message_free(struct stream_message *m)
 
 /* ---- Sending ---- */
 
-int stream_send(struct stream *s, const struct grpc_part *parts, uint32_t count, int64_t deadline_ns)
+int stream_send(struct stream *s, const struct grpc_part *parts, uint32_t count,
+                int64_t deadline_ns)
 {
     struct stream_message *m = stream_message_new(s, parts, count);
     int err;
@@ -123,7 +125,8 @@ int stream_send(struct stream *s, const struct grpc_part *parts, uint32_t count,
             err = -ETIMEDOUT;
             break;
         }
-        atomic_store(&s->send_waiting, true); // then look again: retire looks at it after its change
+        atomic_store(&s->send_waiting,
+                     true); // then look again: retire looks at it after its change
         if (atomic_load(&s->unsent) >= GRPC_SEND_QUEUE_BYTES && !atomic_load(&s->err))
             rt_mailbox_take(&s->room, deadline_ns);
         atomic_store(&s->send_waiting, false);
@@ -232,10 +235,7 @@ void stream_gather(struct stream *s, size_t length)
 
 /* ---- Receiving ---- */
 
-bool stream_mid_message(const struct stream *s)
-{
-    return s->prefix_len > 0;
-}
+bool stream_mid_message(const struct stream *s) { return s->prefix_len > 0; }
 
 /* Room for `more` bytes in the message being put together; it grows by doubling up to what the
  * prefix announced, so that an announcement alone costs little. */
@@ -299,10 +299,7 @@ void stream_deliver(struct stream *s, struct rt_buf *message)
     rt_mailbox_put(&s->inbox, &in->mail);
 }
 
-void stream_deliver_end(struct stream *s)
-{
-    rt_mailbox_put(&s->inbox, &s->end_mail);
-}
+void stream_deliver_end(struct stream *s) { rt_mailbox_put(&s->inbox, &s->end_mail); }
 
 static void open_stream_window(struct stream *s)
 {

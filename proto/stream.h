@@ -30,7 +30,7 @@ struct stream_message {
     struct stream_piece pieces[];
 };
 
-struct stream_input { // a message on its way in
+struct stream_input {    // a message on its way in
     struct rt_mail mail; // first
     struct rt_buf *buf;
 };
@@ -41,19 +41,19 @@ struct stream {
 
     /* Out. Connection's goroutine. */
     struct stream_message *out_first, *out_last;
-    uint32_t out_piece;  // where we are in out_first
+    uint32_t out_piece; // where we are in out_first
     size_t out_offset;
-    bool out_end;        // nothing follows what is queued
-    bool out_deferred;   // nghttp2 found nothing and waits for nghttp2_session_resume_data
+    bool out_end;      // nothing follows what is queued
+    bool out_deferred; // nghttp2 found nothing and waits for nghttp2_session_resume_data
     void (*at_end)(struct stream *s); // server: called when all is out, to submit the trailers
 
     /* In. Connection's goroutine. */
     uint8_t prefix[5];
     uint8_t prefix_len;
-    bool in_broken;      // a framing error was reported; the rest is thrown away
+    bool in_broken; // a framing error was reported; the rest is thrown away
     struct rt_buf *partial;
-    size_t partial_len;  // announced by the prefix
-    size_t deferred;     // bytes taken from the window and not given back
+    size_t partial_len; // announced by the prefix
+    size_t deferred;    // bytes taken from the window and not given back
 
     /* Both. */
     _Atomic size_t unsent;      // user adds, connection subtracts
@@ -83,7 +83,8 @@ struct stream_message *stream_message_new(struct stream *s, const struct grpc_pa
                                           uint32_t count);
 void stream_message_free(struct stream_message *m);
 /* As grpc_send, for both sides; `call_deadline_ns` gives -ETIMEDOUT as well. */
-int stream_send(struct stream *s, const struct grpc_part *parts, uint32_t count, int64_t deadline_ns);
+int stream_send(struct stream *s, const struct grpc_part *parts, uint32_t count,
+                int64_t deadline_ns);
 /* As grpc_recv. */
 int stream_recv(struct stream *s, struct rt_buf **out, int64_t deadline_ns);
 /* As grpc_wait_wake: input that comes meanwhile is kept for stream_recv. */

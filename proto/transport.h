@@ -25,7 +25,8 @@ static inline ssize_t transport_try_read(struct transport *t, void *buf, size_t 
 {
     return t->ops->try_read(t, buf, len);
 }
-static inline ssize_t transport_try_writev(struct transport *t, const struct iovec *parts, int count)
+static inline ssize_t transport_try_writev(struct transport *t, const struct iovec *parts,
+                                           int count)
 {
     return t->ops->try_writev(t, parts, count);
 }
@@ -33,10 +34,7 @@ static inline int transport_wait(struct transport *t, int flags, int64_t deadlin
 {
     return t->ops->wait(t, flags, deadline_ns);
 }
-static inline void transport_free(struct transport *t)
-{
-    t->ops->free(t);
-}
+static inline void transport_free(struct transport *t) { t->ops->free(t); }
 
 /* Read what there is, waiting until the deadline: bytes, 0 at the end, -ETIMEDOUT, or -errno.
  * Context: parks. */

@@ -7,7 +7,18 @@
 #include <rt/sync.h>
 #include <stdatomic.h>
 
-enum { TAG_ECHO, TAG_INLINE, TAG_FAIL, TAG_PARK, TAG_COUNT, TAG_CHAT, TAG_BIG, TAG_LATER, TAG_MUTE, TAG_META };
+enum {
+    TAG_ECHO,
+    TAG_INLINE,
+    TAG_FAIL,
+    TAG_PARK,
+    TAG_COUNT,
+    TAG_CHAT,
+    TAG_BIG,
+    TAG_LATER,
+    TAG_MUTE,
+    TAG_META
+};
 
 struct fixture {
     struct grpc_server *server;
@@ -15,13 +26,13 @@ struct fixture {
     struct rt_metrics *metrics;
     struct rt_waitgroup accepting;
     const char *address;
-    int64_t drain_ns;          // how long fixture_stop waits before it cuts; 0: 5 s
-    _Atomic int parked;        // calls inside TAG_PARK
-    _Atomic int cancelled;     // of them, ended by cancel
+    int64_t drain_ns;      // how long fixture_stop waits before it cuts; 0: 5 s
+    _Atomic int parked;    // calls inside TAG_PARK
+    _Atomic int cancelled; // of them, ended by cancel
     _Atomic int timed_out;
     _Atomic int shut_down;
     _Atomic int chats_ended;
-    _Atomic uint64_t sent;     // messages of TAG_BIG that grpc_send took
+    _Atomic uint64_t sent; // messages of TAG_BIG that grpc_send took
 };
 
 void fixture_start(struct fixture *f, const struct grpc_server_options *changes);
@@ -37,10 +48,7 @@ static inline void wait_for(_Atomic int *value, int want)
 
 /* ---- The methods (one file a test program, so they live here) ---- */
 
-static inline void fixture_note_set(void *note)
-{
-    rt_note_set(note);
-}
+static inline void fixture_note_set(void *note) { rt_note_set(note); }
 
 static enum grpc_done fixture_park(struct fixture *f, struct grpc_call *call)
 {
@@ -84,7 +92,8 @@ static enum grpc_done fixture_chat(struct fixture *f, struct grpc_call *call)
 }
 
 /* "count bytes": that many messages of so many bytes, all one shared buffer. */
-static enum grpc_done fixture_big(struct fixture *f, struct grpc_call *call, struct rt_bytes request)
+static enum grpc_done fixture_big(struct fixture *f, struct grpc_call *call,
+                                  struct rt_bytes request)
 {
     unsigned count = 0, bytes = 0;
     char text[64] = {0};

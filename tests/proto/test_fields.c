@@ -139,13 +139,20 @@ static void nesting_is_bounded(void **state)
         unsigned depth, max;
         int want;
     } rows[] = {
-        {31, 31, 0}, {31, 29, FIELDS_TOO_DEEP}, {29, 32, 0}, {33, 32, FIELDS_TOO_DEEP},
-        {1001, 32, FIELDS_TOO_DEEP}, {20001, 32, FIELDS_TOO_DEEP}, {1, 1, 0}, {3, 1, FIELDS_TOO_DEEP},
+        {31, 31, 0},
+        {31, 29, FIELDS_TOO_DEEP},
+        {29, 32, 0},
+        {33, 32, FIELDS_TOO_DEEP},
+        {1001, 32, FIELDS_TOO_DEEP},
+        {20001, 32, FIELDS_TOO_DEEP},
+        {1, 1, 0},
+        {3, 1, FIELDS_TOO_DEEP},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rt_string s;
         make_nested(&s, rows[i].depth);
-        int got = fields_check(&etcdserverpb__txn_request__descriptor, rt_bytes(s.data, s.len), rows[i].max);
+        int got = fields_check(&etcdserverpb__txn_request__descriptor, rt_bytes(s.data, s.len),
+                               rows[i].max);
         if (got != rows[i].want)
             fail_msg("depth %u, at most %u: %d", rows[i].depth, rows[i].max, got);
         rt_string_deinit(&s);
@@ -182,25 +189,25 @@ static void unpacking_is_checked_and_bounded(void **state)
     assert_int_equal(txn->compare[0]->mod_revision, 1LL << 40);
 
     make_nested(&deep, 31);
-    assert_int_equal(fields_unpack(&etcdserverpb__txn_request__descriptor, rt_bytes(deep.data, deep.len),
-                                   &arena, 1 << 20, &m),
+    assert_int_equal(fields_unpack(&etcdserverpb__txn_request__descriptor,
+                                   rt_bytes(deep.data, deep.len), &arena, 1 << 20, &m),
                      0);
     rt_string_deinit(&deep);
     make_nested(&deep, 1001);
     m = NULL;
-    assert_int_equal(fields_unpack(&etcdserverpb__txn_request__descriptor, rt_bytes(deep.data, deep.len),
-                                   &arena, 1 << 20, &m),
+    assert_int_equal(fields_unpack(&etcdserverpb__txn_request__descriptor,
+                                   rt_bytes(deep.data, deep.len), &arena, 1 << 20, &m),
                      FIELDS_TOO_DEEP);
     for (int i = 0; i < 100000; i++)
         rt_string_append(&names, "\x0a\x00", 2); // Compare, empty: two bytes become a struct
     assert_int_equal(fields_unpack(&etcdserverpb__txn_request__descriptor,
                                    rt_bytes(names.data, names.len), &arena, 1 << 20, &m),
                      FIELDS_TOO_BIG);
-    assert_int_equal(fields_unpack(&etcdserverpb__status_response__descriptor, RT_BYTES("\x12\x02\xc3\x28"),
-                                   &arena, 1 << 20, &m),
+    assert_int_equal(fields_unpack(&etcdserverpb__status_response__descriptor,
+                                   RT_BYTES("\x12\x02\xc3\x28"), &arena, 1 << 20, &m),
                      FIELDS_BAD_UTF8);
-    assert_int_equal(fields_unpack(&etcdserverpb__txn_request__descriptor, RT_BYTES("\x0a\x05x"), &arena,
-                                   1 << 20, &m),
+    assert_int_equal(fields_unpack(&etcdserverpb__txn_request__descriptor, RT_BYTES("\x0a\x05x"),
+                                   &arena, 1 << 20, &m),
                      FIELDS_MALFORMED);
     assert_null(m);
     rt_arena_deinit(&arena);
@@ -216,12 +223,27 @@ static void utf8_is_judged_as_rfc_3629_says(void **state)
         const char *text;
         bool valid;
     } rows[] = {
-        {"", true}, {"plain", true}, {"\xc3\xa4", true}, {"\xe2\x82\xac", true},
-        {"\xf0\x9f\x98\x80", true}, {"\xf4\x8f\xbf\xbf", true}, {"\xed\x9f\xbf", true},
-        {"\x80", false}, {"\xc0\xaf", false}, {"\xc1\xbf", false}, {"\xe0\x80\xaf", false},
-        {"\xed\xa0\x80", false}, {"\xf0\x80\x80\xaf", false}, {"\xf4\x90\x80\x80", false},
-        {"\xf5\x80\x80\x80", false}, {"\xff", false}, {"\xc3", false}, {"\xe2\x82", false},
-        {"\xc3\x28", false}, {"\xe2\x28\xa1", false}, {"ok\xf0\x9f\x98", false},
+        {"", true},
+        {"plain", true},
+        {"\xc3\xa4", true},
+        {"\xe2\x82\xac", true},
+        {"\xf0\x9f\x98\x80", true},
+        {"\xf4\x8f\xbf\xbf", true},
+        {"\xed\x9f\xbf", true},
+        {"\x80", false},
+        {"\xc0\xaf", false},
+        {"\xc1\xbf", false},
+        {"\xe0\x80\xaf", false},
+        {"\xed\xa0\x80", false},
+        {"\xf0\x80\x80\xaf", false},
+        {"\xf4\x90\x80\x80", false},
+        {"\xf5\x80\x80\x80", false},
+        {"\xff", false},
+        {"\xc3", false},
+        {"\xe2\x82", false},
+        {"\xc3\x28", false},
+        {"\xe2\x28\xa1", false},
+        {"ok\xf0\x9f\x98", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (fields_utf8_is_valid(rt_bytes(rows[i].text, strlen(rows[i].text))) != rows[i].valid)
@@ -231,7 +253,8 @@ static void utf8_is_judged_as_rfc_3629_says(void **state)
 static void our_bytes_equal_protobuf_cs(void **state)
 {
     (void)state;
-    static const uint64_t numbers[] = {0, 1, 127, 128, 300, 1 << 14, 1ULL << 35, 1ULL << 62, UINT64_MAX};
+    static const uint64_t numbers[] = {0,       1,          127,        128,       300,
+                                       1 << 14, 1ULL << 35, 1ULL << 62, UINT64_MAX};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         for (size_t len = 0; len < 400; len += 57) {
             char *text = calloc(1, len + 1);
@@ -262,7 +285,8 @@ static void our_bytes_equal_protobuf_cs(void **state)
             assert_memory_equal(ours.data, theirs.data, ours.len);
 
             // The same by the sized form.
-            size_t kv_len = (len ? 2 * field_bytes_size(1, len) : 0) + field_uint_size(3, numbers[i]) + 2;
+            size_t kv_len =
+                (len ? 2 * field_bytes_size(1, len) : 0) + field_uint_size(3, numbers[i]) + 2;
             size_t header_len = field_uint_size(2, numbers[i]);
             size_t total = field_bytes_size(1, header_len) + field_bytes_size(2, kv_len);
             assert_int_equal(total, theirs.len);

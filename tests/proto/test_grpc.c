@@ -14,15 +14,18 @@ static void an_echo_comes_back(void **state)
     static const char *const paths[] = {"/test.Echo/Echo", "/test.Echo/Inline"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         struct rt_buf *answer = NULL;
-        assert_int_equal(grpc_client_call(c, paths[i], RT_BYTES("hello"), NULL, 0, SOON, &answer, &status), 0);
+        assert_int_equal(
+            grpc_client_call(c, paths[i], RT_BYTES("hello"), NULL, 0, SOON, &answer, &status), 0);
         assert_true(rt_bytes_equal(rt_buf_bytes(answer), RT_BYTES("hello")));
         rt_buf_unref(answer);
-        assert_int_equal(grpc_client_call(c, paths[i], rt_bytes(NULL, 0), NULL, 0, SOON, &answer, &status), 0);
+        assert_int_equal(
+            grpc_client_call(c, paths[i], rt_bytes(NULL, 0), NULL, 0, SOON, &answer, &status), 0);
         assert_int_equal(answer->len, 0);
         rt_buf_unref(answer);
     }
     struct rt_buf *answer = NULL;
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Later", RT_BYTES("x"), NULL, 0, SOON, &answer, &status), 0);
+    assert_int_equal(
+        grpc_client_call(c, "/test.Echo/Later", RT_BYTES("x"), NULL, 0, SOON, &answer, &status), 0);
     assert_true(rt_bytes_equal(rt_buf_bytes(answer), RT_BYTES("later")));
     rt_buf_unref(answer);
     grpc_client_close(c);
@@ -48,7 +51,8 @@ static void errors_come_with_code_and_text(void **state)
     struct grpc_client *c = fixture_dial(&f);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rt_buf *answer = NULL;
-        int code = grpc_client_call(c, rows[i].path, RT_BYTES("x"), NULL, 0, SOON, &answer, &status);
+        int code =
+            grpc_client_call(c, rows[i].path, RT_BYTES("x"), NULL, 0, SOON, &answer, &status);
         if (code != rows[i].code || strcmp(status.text, rows[i].text) != 0)
             fail_msg("%s: %d %s", rows[i].path, code, status.text);
         assert_null(answer);
@@ -63,8 +67,11 @@ static void metadata_reaches_the_method(void **state)
     struct fixture f;
     fixture_start(&f, NULL);
     struct grpc_client *c = fixture_dial(&f);
-    static const struct grpc_metadata all[] = {{"authorization", "second"}, {"token", "first"},
-        {"hasleader", "true"}, {"client-api-version", "3.7"}, {"x-unknown", "y"}};
+    static const struct grpc_metadata all[] = {{"authorization", "second"},
+                                               {"token", "first"},
+                                               {"hasleader", "true"},
+                                               {"client-api-version", "3.7"},
+                                               {"x-unknown", "y"}};
     static const struct {
         uint32_t count;
         bool deadline;
@@ -73,7 +80,8 @@ static void metadata_reaches_the_method(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rt_buf *answer = NULL;
         assert_int_equal(grpc_client_call(c, "/test.Echo/Meta", RT_BYTES("x"), all, rows[i].count,
-                                          rows[i].deadline ? SOON : RT_FOREVER, &answer, &status), 0);
+                                          rows[i].deadline ? SOON : RT_FOREVER, &answer, &status),
+                         0);
         if (!rt_bytes_equal(rt_buf_bytes(answer), rt_bytes(rows[i].want, strlen(rows[i].want))))
             fail_msg("%.*s", (int)answer->len, answer->data);
         rt_buf_unref(answer);
@@ -102,8 +110,8 @@ static void call_many(void *arg)
             sent[k] = w->number * 1000003u + i * 101u + k;
         struct rt_buf *answer = NULL;
         struct rt_bytes request = rt_bytes(sent, len * 4);
-        int code = grpc_client_call(w->client, i % 2 ? "/test.Echo/Echo" : "/test.Echo/Inline", request,
-                                    NULL, 0, SOON, &answer, st);
+        int code = grpc_client_call(w->client, i % 2 ? "/test.Echo/Echo" : "/test.Echo/Inline",
+                                    request, NULL, 0, SOON, &answer, st);
         if (code == 0 && rt_bytes_equal(rt_buf_bytes(answer), request))
             atomic_fetch_add(w->good, 1);
         rt_buf_unref(code == 0 ? answer : NULL);
@@ -138,7 +146,9 @@ static void a_thousand_callers_on_64_connections_get_their_own_answers(void **st
     struct rt_string text = {0};
     rt_metrics_write(f.metrics, &text);
     char want[160];
-    snprintf(want, sizeof want, "grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Echo\",grpc_service=\"test.Echo\",grpc_type=\"unary\"} %d\n",
+    snprintf(want, sizeof want,
+             "grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Echo\",grpc_service=\"test."
+             "Echo\",grpc_type=\"unary\"} %d\n",
              CONNECTIONS * CALLERS * ROUNDS / 2);
     assert_non_null(strstr(rt_string_cstr(&text), want));
     assert_non_null(strstr(rt_string_cstr(&text), "kvd_grpc_calls 0\n"));
@@ -158,7 +168,9 @@ static void big_messages_go_both_ways(void **state)
         big[i] = (uint8_t)(i * 2654435761u >> 24);
     for (int i = 0; i < 4; i++) {
         struct rt_buf *answer = NULL;
-        assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, len), NULL, 0, SOON, &answer, &status), 0);
+        assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, len), NULL, 0, SOON,
+                                          &answer, &status),
+                         0);
         assert_true(rt_bytes_equal(rt_buf_bytes(answer), rt_bytes(big, len)));
         rt_buf_unref(answer);
     }
@@ -175,10 +187,16 @@ static void a_message_over_the_limit_is_refused_by_its_prefix(void **state)
     struct grpc_client *c = fixture_dial(&f);
     uint8_t *big = rt_alloc_zero(200000);
     struct rt_buf *answer = NULL;
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, 1001), NULL, 0, SOON, &answer, &status), GRPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, 1001), NULL, 0, SOON,
+                                      &answer, &status),
+                     GRPC_RESOURCE_EXHAUSTED);
     assert_string_equal(status.text, "grpc: received message larger than max (1001 vs. 1000)");
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, 200000), NULL, 0, SOON, &answer, &status), GRPC_RESOURCE_EXHAUSTED);
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, 1000), NULL, 0, SOON, &answer, &status), 0);
+    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, 200000), NULL, 0, SOON,
+                                      &answer, &status),
+                     GRPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", rt_bytes(big, 1000), NULL, 0, SOON,
+                                      &answer, &status),
+                     0);
     rt_buf_unref(answer);
     rt_free(big);
     grpc_client_close(c);
@@ -192,9 +210,11 @@ static void a_stream_talks_both_ways(void **state)
     fixture_start(&f, NULL);
     struct grpc_client *c = fixture_dial(&f);
     struct grpc_stream *s = NULL;
-    assert_int_equal(grpc_stream_open(c, "/test.Streams/Chat", NULL, 0, RT_FOREVER, &s, &status), 0);
+    assert_int_equal(grpc_stream_open(c, "/test.Streams/Chat", NULL, 0, RT_FOREVER, &s, &status),
+                     0);
     for (unsigned i = 0; i < 2000; i++) { // pipelined by tens
-        assert_int_equal(grpc_stream_send(s, &(struct grpc_part){rt_bytes(&i, sizeof i), NULL}, 1, SOON), 0);
+        assert_int_equal(
+            grpc_stream_send(s, &(struct grpc_part){rt_bytes(&i, sizeof i), NULL}, 1, SOON), 0);
         if (i % 10 != 9)
             continue;
         for (unsigned k = i - 9; k <= i; k++) {
@@ -226,18 +246,22 @@ static void a_slow_reader_slows_its_sender_and_nobody_else(void **state)
     struct grpc_client *c = fixture_dial(&f);
     struct grpc_stream *slow = NULL;
     enum { MESSAGES = 400, BYTES = 64 << 10 }; // 25 MiB
-    assert_int_equal(grpc_stream_open(c, "/test.Streams/Big", NULL, 0, RT_FOREVER, &slow, &status), 0);
-    assert_int_equal(grpc_stream_send(slow, &(struct grpc_part){RT_BYTES("400 65536"), NULL}, 1, SOON), 0);
+    assert_int_equal(grpc_stream_open(c, "/test.Streams/Big", NULL, 0, RT_FOREVER, &slow, &status),
+                     0);
+    assert_int_equal(
+        grpc_stream_send(slow, &(struct grpc_part){RT_BYTES("400 65536"), NULL}, 1, SOON), 0);
     grpc_stream_half_close(slow);
     uint64_t before;
     do { // until the sender stands still
         before = atomic_load(&f.sent);
         rt_sleep_ns(50 * RT_MS);
     } while (before != atomic_load(&f.sent) || !before);
-    assert_true(before < 64); // a window, the send queue and what the client took unread
+    assert_true(before < 64);       // a window, the send queue and what the client took unread
     for (int i = 0; i < 100; i++) { // others on the same connection go on
         struct rt_buf *answer = NULL;
-        assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("quick"), NULL, 0, SOON, &answer, &status), 0);
+        assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("quick"), NULL, 0, SOON,
+                                          &answer, &status),
+                         0);
         rt_buf_unref(answer);
     }
     for (unsigned i = 0; i < MESSAGES; i++) {
@@ -263,15 +287,19 @@ static void a_server_that_does_not_read_holds_its_sender(void **state)
     fixture_start(&f, NULL);
     struct grpc_client *c = fixture_dial(&f);
     struct grpc_stream *s = NULL;
-    assert_int_equal(grpc_stream_open(c, "/test.Streams/Mute", NULL, 0, RT_FOREVER, &s, &status), 0);
+    assert_int_equal(grpc_stream_open(c, "/test.Streams/Mute", NULL, 0, RT_FOREVER, &s, &status),
+                     0);
     uint8_t *block = rt_alloc_zero(64 << 10);
     int err = 0, sent = 0;
     for (; !err && sent < 1000; sent++) // 64 MiB if nothing held us
-        err = grpc_stream_send(s, &(struct grpc_part){rt_bytes(block, 64 << 10), NULL}, 1, rt_after_ns(200 * RT_MS));
+        err = grpc_stream_send(s, &(struct grpc_part){rt_bytes(block, 64 << 10), NULL}, 1,
+                               rt_after_ns(200 * RT_MS));
     assert_int_equal(err, -ETIMEDOUT);
     assert_true(sent < 64);
     struct rt_buf *answer = NULL;
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("quick"), NULL, 0, SOON, &answer, &status), 0);
+    assert_int_equal(
+        grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("quick"), NULL, 0, SOON, &answer, &status),
+        0);
     rt_buf_unref(answer);
     rt_free(block);
     grpc_stream_close(s);
@@ -286,11 +314,15 @@ static void a_deadline_ends_the_call_on_both_sides(void **state)
     fixture_start(&f, NULL);
     struct grpc_client *c = fixture_dial(&f);
     struct rt_buf *answer = NULL;
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Park", RT_BYTES("x"), NULL, 0, rt_after_ns(30 * RT_MS), &answer, &status), GRPC_DEADLINE_EXCEEDED);
+    assert_int_equal(grpc_client_call(c, "/test.Echo/Park", RT_BYTES("x"), NULL, 0,
+                                      rt_after_ns(30 * RT_MS), &answer, &status),
+                     GRPC_DEADLINE_EXCEEDED);
     while (atomic_load(&f.timed_out) + atomic_load(&f.cancelled) < 1) // whichever came first
         rt_sleep_ns(RT_MS);
     struct grpc_stream *s = NULL;
-    assert_int_equal(grpc_stream_open(c, "/test.Streams/Chat", NULL, 0, rt_after_ns(30 * RT_MS), &s, &status), 0);
+    assert_int_equal(
+        grpc_stream_open(c, "/test.Streams/Chat", NULL, 0, rt_after_ns(30 * RT_MS), &s, &status),
+        0);
     assert_int_equal(grpc_stream_recv(s, &answer, SOON), 0);
     assert_int_equal(grpc_stream_status(s)->code, GRPC_DEADLINE_EXCEEDED);
     wait_for(&f.chats_ended, 1);
@@ -304,7 +336,8 @@ static void park_in_a_stream(void *arg)
     struct worker *w = arg;
     struct grpc_status *st = rt_alloc(sizeof *st);
     struct rt_buf *answer = NULL;
-    if (grpc_client_call(w->client, "/test.Echo/Park", RT_BYTES("x"), NULL, 0, SOON, &answer, st) == GRPC_UNAVAILABLE)
+    if (grpc_client_call(w->client, "/test.Echo/Park", RT_BYTES("x"), NULL, 0, SOON, &answer, st) ==
+        GRPC_UNAVAILABLE)
         atomic_fetch_add(w->good, 1);
     rt_free(st);
     rt_waitgroup_done(w->all);
@@ -350,7 +383,9 @@ static void calls_on_a_lost_connection_say_so(void **state)
     assert_int_equal(atomic_load(&good), 10);
     assert_false(grpc_client_is_alive(c));
     struct rt_buf *answer = NULL;
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("x"), NULL, 0, SOON, &answer, &status), GRPC_UNAVAILABLE);
+    assert_int_equal(
+        grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("x"), NULL, 0, SOON, &answer, &status),
+        GRPC_UNAVAILABLE);
     assert_non_null(strstr(status.text, "is lost"));
     grpc_client_close(c);
     rt_waitgroup_wait(&f.accepting, RT_FOREVER);
@@ -367,12 +402,16 @@ static void a_drain_lets_calls_finish_and_ends_streams(void **state)
     struct grpc_client *c = fixture_dial(&f);
     struct grpc_stream *chat = NULL, *parked = NULL;
     struct rt_buf *m = NULL;
-    assert_int_equal(grpc_stream_open(c, "/test.Streams/Chat", NULL, 0, RT_FOREVER, &chat, &status), 0);
+    assert_int_equal(grpc_stream_open(c, "/test.Streams/Chat", NULL, 0, RT_FOREVER, &chat, &status),
+                     0);
     assert_int_equal(grpc_stream_send(chat, &(struct grpc_part){RT_BYTES("x"), NULL}, 1, SOON), 0);
     assert_int_equal(grpc_stream_recv(chat, &m, SOON), 1);
     rt_buf_unref(m);
-    assert_int_equal(grpc_stream_open(c, "/test.Echo/Park", NULL, 0, rt_after_ns(300 * RT_MS), &parked, &status), 0);
-    assert_int_equal(grpc_stream_send(parked, &(struct grpc_part){RT_BYTES("x"), NULL}, 1, SOON), 0);
+    assert_int_equal(
+        grpc_stream_open(c, "/test.Echo/Park", NULL, 0, rt_after_ns(300 * RT_MS), &parked, &status),
+        0);
+    assert_int_equal(grpc_stream_send(parked, &(struct grpc_part){RT_BYTES("x"), NULL}, 1, SOON),
+                     0);
     wait_for(&f.parked, 1);
     fixture_stop(&f); // waits for the parked call's own deadline
     assert_int_equal(grpc_stream_recv(chat, &m, SOON), 0);
@@ -394,18 +433,23 @@ static void calls_beyond_the_bound_are_refused_not_queued(void **state)
     struct grpc_client *c = fixture_dial(&f);
     struct grpc_stream *held[3];
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(grpc_stream_open(c, "/test.Echo/Park", NULL, 0, RT_FOREVER, &held[i], &status), 0);
-        assert_int_equal(grpc_stream_send(held[i], &(struct grpc_part){RT_BYTES("x"), NULL}, 1, SOON), 0);
+        assert_int_equal(
+            grpc_stream_open(c, "/test.Echo/Park", NULL, 0, RT_FOREVER, &held[i], &status), 0);
+        assert_int_equal(
+            grpc_stream_send(held[i], &(struct grpc_part){RT_BYTES("x"), NULL}, 1, SOON), 0);
     }
     wait_for(&f.parked, 3);
     struct rt_buf *answer = NULL;
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("x"), NULL, 0, SOON, &answer, &status), GRPC_UNAVAILABLE);
+    assert_int_equal(
+        grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("x"), NULL, 0, SOON, &answer, &status),
+        GRPC_UNAVAILABLE);
     assert_non_null(strstr(status.text, "REFUSED_STREAM"));
     grpc_stream_close(held[0]);
     wait_for(&f.cancelled, 1);
     int code;
     do // the place is free as soon as the connection has seen the end
-        code = grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("x"), NULL, 0, SOON, &answer, &status);
+        code =
+            grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("x"), NULL, 0, SOON, &answer, &status);
     while (code == GRPC_UNAVAILABLE);
     assert_int_equal(code, 0);
     rt_buf_unref(answer);
@@ -433,7 +477,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(run, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, run);
-}
+int main(void) { return rt_test_main(NULL, run); }

@@ -50,11 +50,15 @@ static void heads_are_judged_strictly(void **state)
         {"half an escape", "GET /%4 HTTP/1.1\r\n" HOST "\r\n", -400},
         {"a broken escape", "GET /%zz HTTP/1.1\r\n" HOST "\r\n", -400},
         {"chunks", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", -501},
-        {"chunks and a length", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", -400},
-        {"two lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 1\r\n\r\n", -400},
+        {"chunks and a length",
+         "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+         -400},
+        {"two lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
+         -400},
         {"a signed length", "POST / HTTP/1.1\r\n" HOST "Content-Length: +1\r\n\r\n", -400},
         {"a length list", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1, 1\r\n\r\n", -400},
-        {"a huge length", "POST / HTTP/1.1\r\n" HOST "Content-Length: 99999999999999999999\r\n\r\n", -400},
+        {"a huge length", "POST / HTTP/1.1\r\n" HOST "Content-Length: 99999999999999999999\r\n\r\n",
+         -400},
         {"an empty length", "POST / HTTP/1.1\r\n" HOST "Content-Length:\r\n\r\n", -400},
         {"an expectation", "POST / HTTP/1.1\r\n" HOST "Expect: tea\r\n\r\n", -417},
     };
@@ -71,9 +75,10 @@ static void heads_are_judged_strictly(void **state)
 static void a_head_says_what_was_asked(void **state)
 {
     (void)state;
-    static const char text[] = "POST /v3/kv%2Frange?a=b%20c&d=1+2&a=&flag HTTP/1.1\r\nHOST: x\r\n"
-                               "Content-Length: 12\r\nX-Thing:  spaced out \r\nConnection: Close\r\n"
-                               "Expect: 100-Continue\r\n\r\nbody";
+    static const char text[] =
+        "POST /v3/kv%2Frange?a=b%20c&d=1+2&a=&flag HTTP/1.1\r\nHOST: x\r\n"
+        "Content-Length: 12\r\nX-Thing:  spaced out \r\nConnection: Close\r\n"
+        "Expect: 100-Continue\r\n\r\nbody";
     struct http1_head head;
     uint8_t *copy;
     char value[16];

@@ -2,10 +2,10 @@
  * or stream, and the server goes on serving others. Frames are made by hand. */
 #include "proto/limits.h"
 #include "tests/proto/grpc_fixture.h"
-#include <stdlib.h>
 #include <nghttp2/nghttp2.h>
+#include <stdlib.h>
 
-#define SOON rt_after_ns(60 * RT_SECOND)
+#define SOON    rt_after_ns(60 * RT_SECOND)
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 static struct grpc_status status;
@@ -13,7 +13,7 @@ static struct grpc_status status;
 struct raw {
     struct rt_conn *conn;
     struct rt_string in;
-    size_t at;          // parsed up to here
+    size_t at; // parsed up to here
     bool ended;
 };
 
@@ -39,11 +39,19 @@ static int raw_write(struct raw *r, const void *data, size_t len)
     return rt_conn_write(r->conn, data, len);
 }
 
-static int raw_frame(struct raw *r, uint8_t type, uint8_t flags, uint32_t stream, const void *payload, size_t len)
+static int raw_frame(struct raw *r, uint8_t type, uint8_t flags, uint32_t stream,
+                     const void *payload, size_t len)
 {
     struct rt_string s = {0};
-    uint8_t head[9] = {(uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, type, flags,
-                       (uint8_t)(stream >> 24), (uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream};
+    uint8_t head[9] = {(uint8_t)(len >> 16),
+                       (uint8_t)(len >> 8),
+                       (uint8_t)len,
+                       type,
+                       flags,
+                       (uint8_t)(stream >> 24),
+                       (uint8_t)(stream >> 16),
+                       (uint8_t)(stream >> 8),
+                       (uint8_t)stream};
     rt_string_append(&s, head, 9);
     rt_string_append(&s, payload, len);
     int err = raw_write(r, s.data, s.len);
@@ -53,7 +61,7 @@ static int raw_frame(struct raw *r, uint8_t type, uint8_t flags, uint32_t stream
 
 static bool raw_more(struct raw *r)
 {
-    uint8_t buf[4096];
+    uint8_t buf[1024];
     rt_conn_set_read_deadline(r->conn, SOON);
     ssize_t n = rt_conn_read(r->conn, buf, sizeof buf);
     if (n > 0) {
@@ -78,7 +86,10 @@ static bool raw_next(struct raw *r, struct frame *out)
             const uint8_t *p = r->in.data + r->at;
             size_t len = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
             if (r->in.len - r->at >= 9 + len) {
-                *out = (struct frame){p[3], p[4], (uint32_t)p[5] << 24 | (uint32_t)p[6] << 16 | (uint32_t)p[7] << 8 | p[8], rt_bytes(p + 9, len)};
+                *out = (struct frame){p[3], p[4],
+                                      (uint32_t)p[5] << 24 | (uint32_t)p[6] << 16 |
+                                          (uint32_t)p[7] << 8 | p[8],
+                                      rt_bytes(p + 9, len)};
                 r->at += 9 + len;
                 return true;
             }
@@ -129,7 +140,8 @@ static void add_header(struct rt_string *s, const char *name, const char *value,
     rt_string_append(s, value, value_len);
 }
 
-static void request_headers(struct rt_string *s, const char *method, const char *path, const char *type)
+static void request_headers(struct rt_string *s, const char *method, const char *path,
+                            const char *type)
 {
     add_header(s, ":method", method, strlen(method));
     add_header(s, ":scheme", "http", 4);
@@ -152,7 +164,9 @@ static void assert_serves(struct fixture *f)
 {
     struct grpc_client *c = fixture_dial(f);
     struct rt_buf *answer = NULL;
-    assert_int_equal(grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("alive"), NULL, 0, SOON, &answer, &status), 0);
+    assert_int_equal(
+        grpc_client_call(c, "/test.Echo/Echo", RT_BYTES("alive"), NULL, 0, SOON, &answer, &status),
+        0);
     rt_buf_unref(answer);
     grpc_client_close(c);
 }
@@ -170,22 +184,28 @@ static void frames_that_break_the_protocol_end_their_connection(void **state)
     } rows[] = {
         {"SETTINGS on a stream", NGHTTP2_SETTINGS, 0, 1, "", 0, NGHTTP2_PROTOCOL_ERROR},
         {"SETTINGS of 5 bytes", NGHTTP2_SETTINGS, 0, 0, "\0\1\0\0\0", 5, NGHTTP2_FRAME_SIZE_ERROR},
-        {"an impossible window", NGHTTP2_SETTINGS, 0, 0, "\0\4\xff\xff\xff\xff", 6, NGHTTP2_FLOW_CONTROL_ERROR},
+        {"an impossible window", NGHTTP2_SETTINGS, 0, 0, "\0\4\xff\xff\xff\xff", 6,
+         NGHTTP2_FLOW_CONTROL_ERROR},
         {"DATA on stream 0", NGHTTP2_DATA, 0, 0, "x", 1, NGHTTP2_PROTOCOL_ERROR},
         {"DATA on an idle stream", NGHTTP2_DATA, 0, 1, "x", 1, NGHTTP2_PROTOCOL_ERROR},
         {"HEADERS on stream 0", NGHTTP2_HEADERS, 4, 0, "", 0, NGHTTP2_PROTOCOL_ERROR},
         {"HEADERS on an even stream", NGHTTP2_HEADERS, 4, 2, "\x82", 1, NGHTTP2_PROTOCOL_ERROR},
-        {"broken HPACK", NGHTTP2_HEADERS, 4, 1, "\xff\xff\xff\xff\xff\xff", 6, NGHTTP2_COMPRESSION_ERROR},
+        {"broken HPACK", NGHTTP2_HEADERS, 4, 1, "\xff\xff\xff\xff\xff\xff", 6,
+         NGHTTP2_COMPRESSION_ERROR},
         {"an index that is not there", NGHTTP2_HEADERS, 4, 1, "\xfe", 1, NGHTTP2_COMPRESSION_ERROR},
-        {"padding longer than the frame", NGHTTP2_HEADERS, 12, 1, "\x7f", 1, NGHTTP2_PROTOCOL_ERROR},
+        {"padding longer than the frame", NGHTTP2_HEADERS, 12, 1, "\x7f", 1,
+         NGHTTP2_PROTOCOL_ERROR},
         {"CONTINUATION of nothing", NGHTTP2_CONTINUATION, 4, 1, "", 0, NGHTTP2_PROTOCOL_ERROR},
-        {"RST_STREAM of an idle stream", NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\0", 4, NGHTTP2_PROTOCOL_ERROR},
+        {"RST_STREAM of an idle stream", NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\0", 4,
+         NGHTTP2_PROTOCOL_ERROR},
         {"RST_STREAM of 3 bytes", NGHTTP2_RST_STREAM, 0, 1, "\0\0\0", 3, NGHTTP2_FRAME_SIZE_ERROR},
         {"PING of 7 bytes", NGHTTP2_PING, 0, 0, "1234567", 7, NGHTTP2_FRAME_SIZE_ERROR},
         {"PING on a stream", NGHTTP2_PING, 0, 1, "12345678", 8, NGHTTP2_PROTOCOL_ERROR},
         {"WINDOW_UPDATE by 0", NGHTTP2_WINDOW_UPDATE, 0, 0, "\0\0\0\0", 4, NGHTTP2_PROTOCOL_ERROR},
-        {"a window over 2^31-1", NGHTTP2_WINDOW_UPDATE, 0, 0, "\x7f\xff\xff\xff", 4, NGHTTP2_FLOW_CONTROL_ERROR},
-        {"PUSH_PROMISE of a client", NGHTTP2_PUSH_PROMISE, 4, 1, "\0\0\0\2", 4, NGHTTP2_PROTOCOL_ERROR},
+        {"a window over 2^31-1", NGHTTP2_WINDOW_UPDATE, 0, 0, "\x7f\xff\xff\xff", 4,
+         NGHTTP2_FLOW_CONTROL_ERROR},
+        {"PUSH_PROMISE of a client", NGHTTP2_PUSH_PROMISE, 4, 1, "\0\0\0\2", 4,
+         NGHTTP2_PROTOCOL_ERROR},
     };
     struct fixture f;
     fixture_start(&f, NULL);
@@ -297,7 +317,8 @@ static void too_many_header_bytes_end_the_stream_not_the_connection(void **state
     size_t at = 0;
     for (int i = 0; at < block.len; i++) {
         size_t n = block.len - at < 16384 ? block.len - at : 16384;
-        raw_frame(&r, i ? NGHTTP2_CONTINUATION : NGHTTP2_HEADERS, at + n == block.len ? 4 : 0, 1, block.data + at, n);
+        raw_frame(&r, i ? NGHTTP2_CONTINUATION : NGHTTP2_HEADERS, at + n == block.len ? 4 : 0, 1,
+                  block.data + at, n);
         at += n;
     }
     assert_true(raw_find(&r, NGHTTP2_RST_STREAM, &got));
@@ -384,7 +405,8 @@ static void needless_pings_are_answered_with_too_many_pings(void **state)
             break;
     assert_true(raw_find(&r, NGHTTP2_GOAWAY, &got));
     assert_int_equal(u32(got.payload.data + 4), NGHTTP2_ENHANCE_YOUR_CALM);
-    assert_true(rt_bytes_equal(rt_bytes(got.payload.data + 8, got.payload.len - 8), RT_BYTES("too_many_pings")));
+    assert_true(rt_bytes_equal(rt_bytes(got.payload.data + 8, got.payload.len - 8),
+                               RT_BYTES("too_many_pings")));
     while (raw_next(&r, &got))
         continue;
     raw_close(&r);
@@ -417,7 +439,8 @@ static void a_client_that_answers_no_ping_is_hung_up_on(void **state)
     struct fixture f;
     struct raw r;
     struct frame got;
-    fixture_start(&f, &(struct grpc_server_options){.ping_interval_ns = 50 * RT_MS, .ping_timeout_ns = 50 * RT_MS});
+    fixture_start(&f, &(struct grpc_server_options){.ping_interval_ns = 50 * RT_MS,
+                                                    .ping_timeout_ns = 50 * RT_MS});
     raw_hello(&r, &f);
     assert_true(raw_find(&r, NGHTTP2_PING, &got));
     while (raw_next(&r, &got))
@@ -463,21 +486,38 @@ static void broken_requests_get_their_status(void **state)
         size_t len;
         int code, http;
     } rows[] = {
-        {"GET", "GET", "/test.Echo/Echo", "application/grpc", NULL, NULL, "", 0, GRPC_INTERNAL, 405},
-        {"no content type", "POST", "/test.Echo/Echo", NULL, NULL, NULL, "", 0, GRPC_INVALID_ARGUMENT, 415},
-        {"another content type", "POST", "/test.Echo/Echo", "application/json", NULL, NULL, "", 0, GRPC_INVALID_ARGUMENT, 415},
-        {"almost the content type", "POST", "/test.Echo/Echo", "application/grpcx", NULL, NULL, "", 0, GRPC_INVALID_ARGUMENT, 415},
-        {"its sub type", "POST", "/test.Echo/Echo", "application/grpc+proto", NULL, NULL, "\0\0\0\0\0", 5, GRPC_OK, 200},
-        {"a bad timeout", "POST", "/test.Echo/Echo", "application/grpc", "grpc-timeout", "10x", "", 0, GRPC_INTERNAL, 200},
-        {"a timeout of nine digits", "POST", "/test.Echo/Echo", "application/grpc", "grpc-timeout", "123456789S", "", 0, GRPC_INTERNAL, 200},
-        {"gzip", "POST", "/test.Echo/Echo", "application/grpc", "grpc-encoding", "gzip", "\1\0\0\0\1x", 6, GRPC_UNIMPLEMENTED, 200},
-        {"identity", "POST", "/test.Echo/Echo", "application/grpc", "grpc-encoding", "identity", "\0\0\0\0\1x", 6, GRPC_OK, 200},
-        {"compressed without saying how", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL, "\1\0\0\0\1x", 6, GRPC_INTERNAL, 200},
-        {"no message", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL, "", 0, GRPC_INTERNAL, 200},
-        {"half a prefix", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL, "\0\0", 2, GRPC_INTERNAL, 200},
-        {"half a message", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL, "\0\0\0\0\5ab", 7, GRPC_INTERNAL, 200},
-        {"half a message in a stream", "POST", "/test.Streams/Chat", "application/grpc", NULL, NULL, "\0\0\0\0\5ab", 7, GRPC_INTERNAL, 200},
-        {"a huge message in a stream", "POST", "/test.Streams/Chat", "application/grpc", NULL, NULL, "\0\xff\xff\xff\xff" "ab", 7, GRPC_RESOURCE_EXHAUSTED, 200},
+        {"GET", "GET", "/test.Echo/Echo", "application/grpc", NULL, NULL, "", 0, GRPC_INTERNAL,
+         405},
+        {"no content type", "POST", "/test.Echo/Echo", NULL, NULL, NULL, "", 0,
+         GRPC_INVALID_ARGUMENT, 415},
+        {"another content type", "POST", "/test.Echo/Echo", "application/json", NULL, NULL, "", 0,
+         GRPC_INVALID_ARGUMENT, 415},
+        {"almost the content type", "POST", "/test.Echo/Echo", "application/grpcx", NULL, NULL, "",
+         0, GRPC_INVALID_ARGUMENT, 415},
+        {"its sub type", "POST", "/test.Echo/Echo", "application/grpc+proto", NULL, NULL,
+         "\0\0\0\0\0", 5, GRPC_OK, 200},
+        {"a bad timeout", "POST", "/test.Echo/Echo", "application/grpc", "grpc-timeout", "10x", "",
+         0, GRPC_INTERNAL, 200},
+        {"a timeout of nine digits", "POST", "/test.Echo/Echo", "application/grpc", "grpc-timeout",
+         "123456789S", "", 0, GRPC_INTERNAL, 200},
+        {"gzip", "POST", "/test.Echo/Echo", "application/grpc", "grpc-encoding", "gzip",
+         "\1\0\0\0\1x", 6, GRPC_UNIMPLEMENTED, 200},
+        {"identity", "POST", "/test.Echo/Echo", "application/grpc", "grpc-encoding", "identity",
+         "\0\0\0\0\1x", 6, GRPC_OK, 200},
+        {"compressed without saying how", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL,
+         "\1\0\0\0\1x", 6, GRPC_INTERNAL, 200},
+        {"no message", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL, "", 0,
+         GRPC_INTERNAL, 200},
+        {"half a prefix", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL, "\0\0", 2,
+         GRPC_INTERNAL, 200},
+        {"half a message", "POST", "/test.Echo/Echo", "application/grpc", NULL, NULL,
+         "\0\0\0\0\5ab", 7, GRPC_INTERNAL, 200},
+        {"half a message in a stream", "POST", "/test.Streams/Chat", "application/grpc", NULL, NULL,
+         "\0\0\0\0\5ab", 7, GRPC_INTERNAL, 200},
+        {"a huge message in a stream", "POST", "/test.Streams/Chat", "application/grpc", NULL, NULL,
+         "\0\xff\xff\xff\xff"
+         "ab",
+         7, GRPC_RESOURCE_EXHAUSTED, 200},
     };
     struct fixture f;
     fixture_start(&f, NULL);
@@ -531,11 +571,13 @@ static void http_1_is_served_on_the_same_port(void **state)
     struct raw r;
     fixture_start(&f, NULL);
     raw_open(&r, &f);
-    static const char requests[] = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n" // pipelined
-                                   "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
-                                   "HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n"
-                                   "GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    for (size_t i = 0; i < sizeof requests - 1; i++) // byte by byte: heads and bodies come in pieces
+    static const char requests[] =
+        "GET /health HTTP/1.1\r\nHost: a\r\n\r\n" // pipelined
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+        "HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n"
+        "GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for (size_t i = 0; i < sizeof requests - 1;
+         i++) // byte by byte: heads and bodies come in pieces
         assert_int_equal(raw_write(&r, requests + i, 1), 0);
     while (raw_more(&r))
         continue;
@@ -559,7 +601,8 @@ static void idle_connections_do_not_hold_up_a_drain(void **state)
     struct raw silent, http1, http2;
     struct frame got;
     fixture_start(&f, &(struct grpc_server_options){.handshake_ns = 7200 * RT_SECOND});
-    f.drain_ns = 7200 * RT_SECOND; // nothing is cut: if one of them held it up, this test would hang
+    f.drain_ns =
+        7200 * RT_SECOND; // nothing is cut: if one of them held it up, this test would hang
     raw_open(&silent, &f);
     raw_open(&http1, &f);
     raw_write(&http1, "GET /health HTTP/1.1\r\nHost: a\r\n\r\n", 34);
@@ -593,7 +636,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(run, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, run);
-}
+int main(void) { return rt_test_main(NULL, run); }

@@ -1,0 +1,174 @@
+/* The stable log in memory, and the times of its batches. */
+#include "kv/member/log_cache.h"
+#include "kv/member/stages.h"
+#include "tests/support/rt_test.h"
+#include <rt/alloc.h>
+
+static void append(struct log_cache *c, uint64_t from, uint64_t to, uint64_t term, uint32_t len)
+{
+    for (uint64_t i = from; i <= to; i++) {
+        struct rt_buf *block = rt_buf_new(len);
+        block->len = len;
+        memset(block->data, (int)(i & 0xff), len);
+        struct raft_entry e = {.term = term, .index = i, .data = block->data, .block = block, .len = len};
+        log_cache_append(c, &e, 1);
+        rt_buf_unref(block);
+    }
+}
+
+static void drop(struct raft_entry *entries, int count)
+{
+    for (int i = 0; i < count; i++)
+        rt_buf_unref(entries[i].block);
+}
+
+static void entries_come_back_within_the_limits(void **state)
+{
+    (void)state;
+    struct log_cache c;
+    struct raft_entry out[10];
+    struct raft_entry_info info;
+    log_cache_init(&c, 1 << 20);
+    append(&c, 1, 3000, 1, 100); // grows on the way
+    assert_int_equal(log_cache_entries(&c, 10, 15, UINT64_MAX, out, 10), 5);
+    for (int i = 0; i < 5; i++)
+        assert_true(out[i].index == 10u + (unsigned)i && out[i].data[99] == 10 + i);
+    drop(out, 5);
+    assert_int_equal(log_cache_entries(&c, 10, 100, 0, out, 10), 1); // the first always fits
+    drop(out, 1);
+    assert_int_equal(log_cache_entries(&c, 10, 100, UINT64_MAX, out, 10), 10);
+    drop(out, 10);
+    assert_int_equal(log_cache_entries(&c, 3001, 3002, 1, out, 10), RAFT_UNAVAILABLE);
+    assert_int_equal(log_cache_info(&c, 3000, &info), 0);
+    assert_int_equal(info.len, 100);
+    assert_int_equal(log_cache_info(&c, 3001, &info), RAFT_UNAVAILABLE);
+    log_cache_deinit(&c);
+}
+
+static void what_is_released_is_gone_but_its_last_term(void **state)
+{
+    (void)state;
+    struct log_cache c;
+    struct raft_entry out[4];
+    struct raft_entry_info info;
+    log_cache_init(&c, 1 << 20);
+    append(&c, 1, 50, 1, 10);
+    append(&c, 51, 100, 2, 10);
+    log_cache_release(&c, 60);
+    assert_int_equal(c.first, 61);
+    assert_int_equal(log_cache_info(&c, 60, &info), 0);
+    assert_int_equal(info.term, 2);
+    assert_int_equal(log_cache_info(&c, 59, &info), RAFT_COMPACTED);
+    assert_int_equal(log_cache_entries(&c, 60, 62, 100, out, 4), RAFT_COMPACTED);
+    log_cache_release(&c, 30); // lower than before: nothing
+    assert_int_equal(c.first, 61);
+    log_cache_release(&c, 100);
+    assert_true(c.first == 101 && c.last == 100 && c.payload_bytes == 0 && c.total_bytes == 0);
+    append(&c, 101, 110, 3, 10);
+    assert_int_equal(log_cache_entries(&c, 101, 103, 1000, out, 4), 2);
+    drop(out, 2);
+    log_cache_deinit(&c);
+}
+
+static void an_entry_replaces_what_is_stored_from_its_index_on(void **state)
+{
+    (void)state;
+    struct log_cache c;
+    struct raft_entry_info info;
+    log_cache_init(&c, 1 << 20);
+    append(&c, 1, 10, 1, 10);
+    append(&c, 6, 6, 2, 20);
+    assert_int_equal(c.last, 6);
+    assert_int_equal(log_cache_info(&c, 6, &info), 0);
+    assert_true(info.term == 2 && info.len == 20);
+    assert_int_equal(c.payload_bytes, 5 * 10 + 20);
+    log_cache_reset(&c, 40, 7);
+    assert_true(c.first == 41 && c.last == 40);
+    assert_int_equal(log_cache_info(&c, 40, &info), 0);
+    assert_int_equal(info.term, 7);
+    log_cache_deinit(&c);
+}
+
+static void old_payloads_are_left_to_the_wal(void **state)
+{
+    (void)state;
+    struct log_cache c;
+    struct raft_entry out[4];
+    struct raft_entry_info info;
+    log_cache_init(&c, 1000);
+    append(&c, 1, 100, 1, 100);
+    assert_true(c.payload_bytes <= 1000);
+    assert_int_equal(log_cache_entries(&c, 1, 3, 1000, out, 4), RAFT_LATER);
+    assert_int_equal(log_cache_info(&c, 1, &info), 0); // terms stay
+    assert_int_equal(log_cache_entries(&c, 99, 101, 1000, out, 4), 2);
+    drop(out, 2);
+    log_cache_deinit(&c);
+}
+
+static void the_excess_is_the_oldest_that_does_not_fit(void **state)
+{
+    (void)state;
+    struct log_cache c;
+    log_cache_init(&c, 1 << 20);
+    append(&c, 1, 100, 1, 100);
+    uint64_t one = c.total_bytes / 100;
+    assert_int_equal(log_cache_excess(&c, c.total_bytes), 0);
+    assert_int_equal(log_cache_excess(&c, c.total_bytes - 1), 1);
+    assert_int_equal(log_cache_excess(&c, 40 * one), 60);
+    assert_int_equal(log_cache_excess(&c, 0), 99); // the newest stays
+    log_cache_deinit(&c);
+}
+
+static void spans_give_their_times_once_in_order(void **state)
+{
+    (void)state;
+    struct stage_spans s = {0};
+    struct stage_times t[4];
+    struct stage_span *a = stage_spans_begin(&s, 1, 10, 100);
+    struct stage_span *b = stage_spans_begin(&s, 11, 20, 200);
+    a->synced_ns = 150;
+    stage_span_sent(b, 250);
+    stage_span_sent(b, 260); // the first counts
+    assert_int_equal(stage_spans_take(&s, 15, t, 4), 2);
+    assert_true(t[0].last == 10 && t[0].appended_ns == 100 && t[0].synced_ns == 150);
+    assert_true(t[1].last == 15 && t[1].sent_ns == 250);
+    assert_int_equal(stage_spans_take(&s, 20, t, 4), 1);
+    assert_int_equal(t[0].last, 20);
+    assert_int_equal(stage_spans_take(&s, 30, t, 4), 0);
+    stage_span_unref(a);
+    stage_span_unref(b);
+}
+
+static void replaced_entries_lose_their_spans(void **state)
+{
+    (void)state;
+    struct stage_spans s = {0};
+    struct stage_times t[4];
+    stage_span_unref(stage_spans_begin(&s, 1, 10, 100));
+    stage_span_unref(stage_spans_begin(&s, 11, 20, 200));
+    stage_span_unref(stage_spans_begin(&s, 6, 8, 300));
+    assert_int_equal(stage_spans_take(&s, 8, t, 4), 2);
+    assert_true(t[0].last == 5 && t[0].appended_ns == 100);
+    assert_true(t[1].last == 8 && t[1].appended_ns == 300);
+    assert_int_equal(s.count, 0);
+    for (uint64_t i = 1; i <= STAGE_SPANS + 10; i++)
+        stage_span_unref(stage_spans_begin(&s, i, i, 1));
+    assert_int_equal(s.count, STAGE_SPANS);
+    stage_spans_clear(&s);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(entries_come_back_within_the_limits),
+    cmocka_unit_test(what_is_released_is_gone_but_its_last_term),
+    cmocka_unit_test(an_entry_replaces_what_is_stored_from_its_index_on),
+    cmocka_unit_test(old_payloads_are_left_to_the_wal),
+    cmocka_unit_test(the_excess_is_the_oldest_that_does_not_fit),
+    cmocka_unit_test(spans_give_their_times_once_in_order),
+    cmocka_unit_test(replaced_entries_lose_their_spans),
+};
+RT_TEST_GROUP(group, tests)
+
+int main(void)
+{
+    return rt_test_main(NULL, group);
+}

@@ -44,7 +44,7 @@ static void make_headers(struct grpc_stream *s, const char *path,
     put_header(&l, ":method", "POST");
     put_header(&l, ":scheme", "http");
     put_header(&l, ":path", path);
-    put_header(&l, ":authority", c->address);
+    put_header(&l, ":authority", strncmp(c->address, "unix:", 5) ? c->address : "localhost");
     put_header(&l, "te", "trailers");
     put_header(&l, "content-type", "application/grpc");
     put_header(&l, "user-agent", "kvd/" KVD_VERSION);

@@ -1,5 +1,8 @@
 /* The field reader and writer, against protobuf-c as the other opinion and against damage. */
+#include "proto/election.pb-c.h"
 #include "proto/fields.h"
+#include "proto/health.pb-c.h"
+#include "proto/lock.pb-c.h"
 #include "proto/rpc.pb-c.h"
 #include "tests/support/rt_test.h"
 #include <stdlib.h>
@@ -318,6 +321,66 @@ static void a_zero_in_a_oneof_is_written(void **state)
     rt_string_deinit(&ours);
 }
 
+static uint64_t next_random(uint64_t *seed) // splitmix64
+{
+    uint64_t z = (*seed += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+/* Bytes that look like a message of this type, mostly: its own field numbers, odd lengths. */
+static size_t make_noise(const ProtobufCMessageDescriptor *type, uint64_t *seed, uint8_t *out)
+{
+    uint8_t *p = out;
+    for (unsigned n = next_random(seed) % 12; n > 0; n--) {
+        uint64_t r = next_random(seed);
+        uint32_t number =
+            type->n_fields && r % 8 ? type->fields[r / 8 % type->n_fields].id : (uint32_t)(r % 70);
+        p = field_put_varint(p, FIELD_KEY(number, r >> 32 & 3 ? 2 : r >> 40 & 7));
+        size_t len = r >> 48 & 7;
+        p = field_put_varint(p, len);
+        for (size_t i = 0; i < len; i++)
+            *p++ = (uint8_t)next_random(seed);
+    }
+    return (size_t)(p - out);
+}
+
+static void noise_is_refused_or_understood_for_every_method(void **state)
+{
+    (void)state;
+    static const ProtobufCMessageDescriptor *const types[] = {
+#define RPC(service, method, request, response, shape, needs, handler)                             \
+    &request##__descriptor, &response##__descriptor,
+#include "proto/rpc.def"
+    };
+    uint64_t seed = 20;
+    unsigned understood = 0, refused = 0;
+    for (size_t t = 0; t < ARRAY_LEN(types); t++)
+        for (int i = 0; i < 300; i++) {
+            uint8_t noise[12 * 40];
+            size_t len = make_noise(types[t], &seed, noise);
+            struct rt_arena arena;
+            ProtobufCMessage *m = NULL, *again = NULL;
+            rt_arena_init(&arena);
+            int err = fields_unpack(types[t], rt_bytes(noise, len), &arena, 1 << 20, &m);
+            assert_true(err == 0 || err == FIELDS_MALFORMED || err == FIELDS_BAD_UTF8);
+            if (err == 0) {
+                struct rt_string packed = {0};
+                fields_pack(&packed, m);
+                struct rt_bytes bytes = rt_bytes(packed.data, packed.len);
+                assert_int_equal(fields_unpack(types[t], bytes, &arena, 1 << 20, &again), 0);
+                assert_int_equal(protobuf_c_message_get_packed_size(again), packed.len);
+                rt_string_deinit(&packed);
+            }
+            understood += err == 0;
+            refused += err != 0;
+            rt_arena_deinit(&arena);
+        }
+    assert_true(understood > 1000); // else the noise is too wild to test anything
+    assert_true(refused > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +393,7 @@ int main(void)
         cmocka_unit_test(utf8_is_judged_as_rfc_3629_says),
         cmocka_unit_test(our_bytes_equal_protobuf_cs),
         cmocka_unit_test(a_zero_in_a_oneof_is_written),
+        cmocka_unit_test(noise_is_refused_or_understood_for_every_method),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

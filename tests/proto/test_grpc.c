@@ -459,6 +459,43 @@ static void calls_beyond_the_bound_are_refused_not_queued(void **state)
     fixture_stop(&f);
 }
 
+static void unread_requests_are_bounded_for_the_whole_server(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, &(struct grpc_server_options){.max_unread_bytes = 100000});
+    struct grpc_client *first = fixture_dial(&f), *second = fixture_dial(&f);
+    uint8_t *block = rt_alloc_zero(80000);
+    struct grpc_part part = {rt_bytes(block, 80000), NULL};
+    struct grpc_stream *held = NULL, *refused = NULL;
+    struct rt_buf *m = NULL;
+    // The first is read by nobody; when its bytes are surely there, the second does not fit.
+    assert_int_equal(
+        grpc_stream_open(first, "/test.Streams/Mute", NULL, 0, RT_FOREVER, &held, &status), 0);
+    assert_int_equal(grpc_stream_send(held, &part, 1, SOON), 0);
+    assert_int_equal(
+        grpc_client_call(first, "/test.Echo/Echo", RT_BYTES("x"), NULL, 0, SOON, &m, &status), 0);
+    rt_buf_unref(m);
+    assert_int_equal(
+        grpc_stream_open(second, "/test.Streams/Mute", NULL, 0, RT_FOREVER, &refused, &status), 0);
+    assert_int_equal(grpc_stream_send(refused, &part, 1, SOON), 0);
+    assert_int_equal(grpc_stream_recv(refused, &m, SOON), 0);
+    assert_int_equal(grpc_stream_status(refused)->code, GRPC_RESOURCE_EXHAUSTED);
+    grpc_stream_close(refused);
+    grpc_stream_close(held);
+    grpc_client_close(first); // gives its bytes back
+    int code;
+    do
+        code = grpc_client_call(second, "/test.Echo/Echo", rt_bytes(block, 80000), NULL, 0, SOON,
+                                &m, &status);
+    while (code == GRPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(code, 0);
+    rt_buf_unref(m);
+    rt_free(block);
+    grpc_client_close(second);
+    fixture_stop(&f);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_echo_comes_back),
     cmocka_unit_test(errors_come_with_code_and_text),
@@ -474,6 +511,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(calls_on_a_lost_connection_say_so),
     cmocka_unit_test(a_drain_lets_calls_finish_and_ends_streams),
     cmocka_unit_test(calls_beyond_the_bound_are_refused_not_queued),
+    cmocka_unit_test(unread_requests_are_bounded_for_the_whole_server),
 };
 RT_TEST_GROUP(run, tests)
 

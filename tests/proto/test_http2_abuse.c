@@ -39,6 +39,8 @@ static int raw_write(struct raw *r, const void *data, size_t len)
     return rt_conn_write(r->conn, data, len);
 }
 
+static int raw_text(struct raw *r, const char *text) { return raw_write(r, text, strlen(text)); }
+
 static int raw_frame(struct raw *r, uint8_t type, uint8_t flags, uint32_t stream,
                      const void *payload, size_t len)
 {
@@ -605,7 +607,7 @@ static void idle_connections_do_not_hold_up_a_drain(void **state)
         7200 * RT_SECOND; // nothing is cut: if one of them held it up, this test would hang
     raw_open(&silent, &f);
     raw_open(&http1, &f);
-    raw_write(&http1, "GET /health HTTP/1.1\r\nHost: a\r\n\r\n", 34);
+    raw_text(&http1, "GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_true(raw_more(&http1));
     raw_hello(&http2, &f);
     assert_true(raw_find(&http2, NGHTTP2_SETTINGS, &got));
@@ -615,6 +617,46 @@ static void idle_connections_do_not_hold_up_a_drain(void **state)
     raw_close(&silent);
     raw_close(&http1);
     raw_close(&http2);
+}
+
+struct plain {
+    struct rt_listener *listener;
+    struct rt_note ended;
+};
+
+static void accept_plain(void *arg)
+{
+    struct plain *p = arg;
+    http1_accept(&fixture_http1_options, p->listener, 2);
+    rt_note_set(&p->ended);
+}
+
+static void a_listener_may_speak_http_1_only(void **state)
+{
+    (void)state;
+    struct plain p = {0};
+    struct raw r, h2, idle;
+    struct why why;
+    assert_int_equal(rt_listen("127.0.0.1:0", &p.listener, &why), 0);
+    struct fixture f = {.address = rt_strdup(rt_listener_address(p.listener))};
+    assert_int_equal(rt_go("test-http1", accept_plain, &p), 0);
+    raw_open(&r, &f);
+    raw_text(&r, "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    while (raw_more(&r))
+        continue;
+    assert_non_null(strstr(rt_string_cstr(&r.in), "{\"health\":\"true\"}"));
+    raw_close(&r);
+    raw_open(&h2, &f);
+    raw_write(&h2, PREFACE, 24);
+    while (raw_more(&h2))
+        continue;
+    assert_int_equal(strncmp(rt_string_cstr(&h2.in), "HTTP/1.1 505 ", 13), 0);
+    raw_close(&h2);
+    raw_open(&idle, &f); // does not hold up the end
+    rt_listener_close(p.listener);
+    assert_int_equal(rt_note_wait(&p.ended, SOON), 0);
+    raw_close(&idle);
+    rt_free((void *)(uintptr_t)f.address);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -633,6 +675,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(settings_advertise_what_clients_of_etcd_expect),
     cmocka_unit_test(http_1_is_served_on_the_same_port),
     cmocka_unit_test(idle_connections_do_not_hold_up_a_drain),
+    cmocka_unit_test(a_listener_may_speak_http_1_only),
 };
 RT_TEST_GROUP(run, tests)
 

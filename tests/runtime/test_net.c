@@ -9,6 +9,7 @@
 #include <rt/sync.h>
 #include <rt/time.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define LONG (60 * RT_SECOND)
@@ -521,6 +522,25 @@ static void closing_a_listener_wakes_accept_and_frees_the_port(void **state)
     rt_listener_close(a.l);
 }
 
+static void accept_without_a_free_descriptor_says_so_and_works_later(void **state)
+{
+    (void)state;
+    struct rt_listener *l;
+    struct rt_conn *a, *b;
+    struct rlimit before, none;
+    assert_int_equal(rt_listen("127.0.0.1:0", &l, NULL), 0);
+    assert_int_equal(rt_dial(rt_listener_address(l), rt_after_ns(LONG), &a, NULL), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int refused = rt_accept(l, &b);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(refused, -EMFILE);
+    assert_int_equal(rt_accept(l, &b), 0);
+    rt_listener_close(l);
+    close_pair((struct pair){a, b});
+}
+
 static void a_dial_to_nobody_is_refused(void **state)
 {
     (void)state;
@@ -636,6 +656,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_wait_for_both_directions_sees_room_and_wakes),
     cmocka_unit_test(a_select_waits_for_bytes_beside_a_channel),
     cmocka_unit_test(closing_a_listener_wakes_accept_and_frees_the_port),
+    cmocka_unit_test(accept_without_a_free_descriptor_says_so_and_works_later),
     cmocka_unit_test(a_dial_to_nobody_is_refused),
     cmocka_unit_test(what_is_no_address_is_told_so),
     cmocka_unit_test(every_kind_of_address_carries_bytes),

@@ -65,7 +65,7 @@ class Cluster:
                  "--initial-cluster", cluster], stderr=open(f"{self.folder}/m{i}.log", "w"), stdout=subprocess.DEVNULL))
         for _ in range(150):
             time.sleep(0.2)
-            if self.etcdctl("endpoint", "health", check=False):
+            if self.etcdctl("endpoint", "health", check=False) is not None:
                 break
         else:
             raise SystemExit(f"{name} does not become healthy; logs in {self.folder}")
@@ -76,7 +76,7 @@ class Cluster:
                              text=True, env={**os.environ, "ETCDCTL_API": "3"})
         if run.returncode and check:
             raise SystemExit(f"etcdctl {' '.join(args)} on {self.name}: {run.stderr.strip()}")
-        return run.stdout if run.returncode == 0 else ""
+        return None if run.returncode else run.stdout
 
     def find_leader(self):
         for s in json.loads(self.etcdctl("endpoint", "status", "-w", "json")):
@@ -176,7 +176,8 @@ def main():
     finally:
         for c in clusters:
             c.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        if sys.exc_info()[0] is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 main()

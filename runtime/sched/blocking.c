@@ -74,7 +74,8 @@ static void enter(struct m *m)
         idle_hand_off(p);
 }
 
-static void leave(struct g *gp, struct m *m)
+/* False: we come back without a P. */
+static bool leave(struct m *m)
 {
     struct p *p = m->blocking_p;
     uint32_t status = P_SYSCALL;
@@ -83,15 +84,15 @@ static void leave(struct g *gp, struct m *m)
             atomic_compare_exchange_strong(&p->status, &status, P_RUNNING)) {
             atomic_fetch_sub(&sched.syscall_p_count, 1);
             m->p = p;
-            return;
+            return true;
         }
         p = idle_take_p();
         if (p) {
             idle_attach(m, p);
-            return;
+            return true;
         }
     }
-    life_no_p(gp);
+    return false;
 }
 
 int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg)
@@ -110,8 +111,10 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg)
     quiet_end();
     int64_t result = fn(arg);
     quiet_begin();
-    leave(gp, gp->m);
+    bool has_p = leave(gp->m);
     quiet_end();
+    if (!has_p)
+        life_no_p(gp);
     store_relaxed(&gp->status, G_RUNNING);
     g_nopreempt_end();
     leave_line();

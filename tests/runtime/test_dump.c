@@ -49,7 +49,8 @@ static void block(void *arg) { rt_blocking(block_a_while, arg); }
 static int look(void *arg)
 {
     (void)arg;
-    struct rt_chan *c = rt_chan_new(sizeof(int), 0);
+    static struct rt_chan *c; // its reader is abandoned with it
+    c = rt_chan_new(sizeof(int), 0);
     int ends[2];
     if (!c || pipe(ends) != 0)
         return -1;

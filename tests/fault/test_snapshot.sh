@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # A member that was away for so long that the log it needs is gone comes back by a snapshot, under load.
 source "$(dirname "$0")/../support/cluster.sh"
-kvd_flags=(--snapshot-count 100 --snapshot-catchup-entries 100 --wal-segment-bytes 1048576)
+kvd_flags=(--snapshot-count 100 --snapshot-catchup-entries 100 --wal-segment-bytes 4194304)
 start_cluster
 k() { "$KVCTL" --endpoints "$(for i in "${!pid[@]}"; do printf '%s,' "$(endpoint "$i")"; done)" "$@"; }
 l=$(wait_leader)
 away=$((l % 3 + 1))
 stop_member $away
-head -c 20000 /dev/zero | tr '\0' v >"$dir/value"
+head -c 60000 /dev/zero | tr '\0' v >"$dir/value"
 touch "$dir/go"
 "$B/tests/fault/tool_workload" "$(for i in "${!pid[@]}"; do printf '%s ' "$(endpoint "$i")"; done | xargs | tr ' ' ,)" "$dir/stop" 8 >"$dir/workload" 2>&1 &
 load=$!

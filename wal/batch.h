@@ -3,12 +3,12 @@
 #include "wal/record.h"
 
 struct wal_batch {
-    uint8_t *buf;             // aligned to a block
-    uint32_t cap;             // of buf; WAL_BATCH_BYTES but while a bigger record is in it
-    uint32_t limit;           // bytes that may be used, at most cap
-    uint32_t used;            // header and records so far
+    uint8_t *buf;   // aligned to a block
+    uint32_t cap;   // of buf; WAL_BATCH_BYTES but while a bigger record is in it
+    uint32_t limit; // bytes that may be used, at most cap
+    uint32_t used;  // header and records so far
     uint32_t entries;
-    uint32_t seed;            // of the records' crcs
+    uint32_t seed; // of the records' crcs
     struct wal_header header;
 };
 

@@ -39,7 +39,8 @@ void wal_deadline_judge(struct wal_deadline *d, const struct wal_times *times, c
                rt_f_str("segment", segment), rt_f_uint("entries", entries));
     else
         rt_log(d->log, RT_LOG_WARN, "a sync took longer than its deadline",
-               rt_f_duration("deadline", timeout), rt_f_duration("wait", times->begun_ns - times->taken_ns),
+               rt_f_duration("deadline", timeout),
+               rt_f_duration("wait", times->begun_ns - times->taken_ns),
                rt_f_duration("write", write_ns), rt_f_duration("sync", sync_ns),
                rt_f_str("segment", segment), rt_f_uint("entries", entries),
                rt_f_uint("in_a_row", d->late_run));

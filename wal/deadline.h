@@ -6,8 +6,8 @@
 struct wal_deadline {
     _Atomic int64_t timeout_ns; // the knob; 0: group commit, held to WAL_SLOW_SYNC_NS
     _Atomic uint64_t overruns;  // of a timeout above 0
-    _Atomic bool slow;          // the disk: WAL_SLOW_RUN overdue syncs in a row, until as many in time
-    uint32_t late_run;          // WAL goroutine only, like all below
+    _Atomic bool slow; // the disk: WAL_SLOW_RUN overdue syncs in a row, until as many in time
+    uint32_t late_run; // WAL goroutine only, like all below
     uint32_t timely_run;
     struct rt_log_gate gate;
     struct rt_log *log;

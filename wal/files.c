@@ -22,8 +22,7 @@ void wal_files_add_locked(struct wal_files *f, const struct wal_segment *segment
 
 struct wal_segment *wal_files_find_locked(struct wal_files *f, uint64_t number)
 {
-    if (f->count == 0 || number < f->segment[0].number ||
-        number - f->segment[0].number >= f->count)
+    if (f->count == 0 || number < f->segment[0].number || number - f->segment[0].number >= f->count)
         return NULL;
     return &f->segment[number - f->segment[0].number];
 }

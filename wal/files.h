@@ -15,14 +15,14 @@ struct wal_files {
     uint64_t cluster_id, member_id;            // the same
 
     struct rt_mutex lock;
-    struct wal_segment *segment;  // lock. In order of number, without gaps; the last is written to
-    uint32_t count, cap;          // lock
-    struct wal_places places;     // lock. Durable entries only
+    struct wal_segment *segment; // lock. In order of number, without gaps; the last is written to
+    uint32_t count, cap;         // lock
+    struct wal_places places;    // lock. Durable entries only
     uint64_t spare[WAL_SPARES_MAX]; // lock. Numbers in the names of files that stand ready
-    uint32_t spare_count;         // lock
-    struct rt_cond spare_ready;   // lock
-    bool no_space;                // lock: the last attempt to make a spare met a full disk
-    bool giving_up;               // lock: closing; whoever waits for space on a full disk stops waiting
+    uint32_t spare_count;           // lock
+    struct rt_cond spare_ready;     // lock
+    bool no_space;                  // lock: the last attempt to make a spare met a full disk
+    bool giving_up; // lock: closing; whoever waits for space on a full disk stops waiting
 };
 
 /* Room for one more segment at the end. Context: never parks; the lock is held. */

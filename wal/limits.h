@@ -10,8 +10,8 @@
 #define WAL_BLOCK_BYTES 4096u
 
 #define WAL_SEGMENT_BYTES_DEFAULT (UINT64_C(64) << 20)
-#define WAL_SEGMENT_BYTES_MIN (UINT64_C(64) << 10) // less: wal_open refuses
-#define WAL_SEGMENT_BYTES_MAX (UINT64_C(1) << 30)  // more: wal_open refuses
+#define WAL_SEGMENT_BYTES_MIN     (UINT64_C(64) << 10) // less: wal_open refuses
+#define WAL_SEGMENT_BYTES_MAX     (UINT64_C(1) << 30)  // more: wal_open refuses
 
 /* One write carries at most this many bytes, except that a single bigger record goes alone, in a
  * buffer of its own that is given back. What does not fit waits for the next batch. */
@@ -22,7 +22,7 @@
 #define WAL_QUEUE_BYTES_DEFAULT (UINT64_C(64) << 20)
 
 /* Recycled or freshly made segments that stand ready. More are removed. */
-#define WAL_SPARES_MAX 2
+#define WAL_SPARES_MAX    2
 #define WAL_SPARES_WANTED 1 // made ahead when fewer stand ready
 
 /* A step of the zero-filling of a spare. */

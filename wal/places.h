@@ -47,4 +47,5 @@ uint64_t wal_places_last_in(const struct wal_places *p, uint64_t segment);
 
 /* Where to begin to look for the entry, and the index that ends the walk. Returns 0, WAL_COMPACTED
  * below the first entry, or WAL_UNAVAILABLE above the last. */
-int wal_places_find(const struct wal_places *p, uint64_t index, struct wal_place *at, uint64_t *end);
+int wal_places_find(const struct wal_places *p, uint64_t index, struct wal_place *at,
+                    uint64_t *end);

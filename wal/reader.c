@@ -86,7 +86,8 @@ static int enter_file(struct wal_reader *r)
 
 static int damaged(struct wal_reader *r, const struct run *run)
 {
-    why_set(r->why, "%s: damaged at offset %" PRIu64 ": entry %" PRIu64 " was durable there and is "
+    why_set(r->why,
+            "%s: damaged at offset %" PRIu64 ": entry %" PRIu64 " was durable there and is "
             "not any more. Replace this member: deploy/README.md, \"Replace a member\"",
             r->path, run->at.batch, run->next);
     return WAL_DAMAGED;

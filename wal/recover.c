@@ -16,8 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ADVICE                                                                                     \
-    "Nothing was changed. Replace this member: deploy/README.md, \"Replace a member\""
+#define ADVICE "Nothing was changed. Replace this member: deploy/README.md, \"Replace a member\""
 
 enum { STEP_BYTES = 1 << 20 };
 
@@ -27,7 +26,7 @@ struct recovery {
     struct why *why;
     char path[WAL_PATH_BYTES]; // of the segment being walked
     struct wal_segment seg;
-    bool first, newest;        // what it is among the segments
+    bool first, newest; // what it is among the segments
     struct wal_scan scan;
 };
 
@@ -51,9 +50,11 @@ static void collect_number(void *arg, const char *name)
 }
 
 /* Row 3: a header that stands behind the bad place `at` says that it was whole once. */
-static int damaged_before(struct recovery *r, uint64_t at, uint64_t later, const struct wal_header *h)
+static int damaged_before(struct recovery *r, uint64_t at, uint64_t later,
+                          const struct wal_header *h)
 {
-    why_set(r->why, "%s: damaged at offset %" PRIu64 ": batch %" PRIu64 " is bad, and batch %" PRIu64
+    why_set(r->why,
+            "%s: damaged at offset %" PRIu64 ": batch %" PRIu64 " is bad, and batch %" PRIu64
             " at offset %" PRIu64 " is not, so it was whole once; entries after %" PRIu64
             " are in doubt. " ADVICE,
             r->path, at, r->tail->sequence + 1, h->sequence, later, r->tail->last_index);
@@ -62,8 +63,10 @@ static int damaged_before(struct recovery *r, uint64_t at, uint64_t later, const
 
 static int damaged(struct recovery *r, uint64_t at, const char *what)
 {
-    why_set(r->why, "%s: damaged at offset %" PRIu64 ": %s; entries after %" PRIu64
-            " are in doubt. " ADVICE, r->path, at, what, r->tail->last_index);
+    why_set(r->why,
+            "%s: damaged at offset %" PRIu64 ": %s; entries after %" PRIu64
+            " are in doubt. " ADVICE,
+            r->path, at, what, r->tail->last_index);
     return WAL_DAMAGED;
 }
 
@@ -82,14 +85,19 @@ static int take_metadata(struct recovery *r, const struct wal_record *record)
     if (!wal_metadata_decode(record, &m))
         return damaged(r, 0, "the file does not begin with the record that says whose log it is");
     if (m.version != WAL_FORMAT_VERSION) {
-        why_set(r->why, "%s is written in format %" PRIu32 ", this program knows format %u; start the "
-                "program that wrote it. Nothing was changed", r->path, m.version, WAL_FORMAT_VERSION);
+        why_set(r->why,
+                "%s is written in format %" PRIu32 ", this program knows format %u; start the "
+                "program that wrote it. Nothing was changed",
+                r->path, m.version, WAL_FORMAT_VERSION);
         return WAL_VERSION;
     }
     if (m.cluster_id != r->f->cluster_id || m.member_id != r->f->member_id) {
-        why_set(r->why, "%s belongs to member %" PRIx64 " of cluster %" PRIx64 ", not to member %" PRIx64
-                " of cluster %" PRIx64 "; check the data directory and the initial cluster. Nothing "
-                "was changed", r->path, m.member_id, m.cluster_id, r->f->member_id, r->f->cluster_id);
+        why_set(r->why,
+                "%s belongs to member %" PRIx64 " of cluster %" PRIx64 ", not to member %" PRIx64
+                " of cluster %" PRIx64
+                "; check the data directory and the initial cluster. Nothing "
+                "was changed",
+                r->path, m.member_id, m.cluster_id, r->f->member_id, r->f->cluster_id);
         return WAL_FOREIGN;
     }
     if (m.number != r->seg.number)
@@ -106,7 +114,8 @@ static int take_metadata(struct recovery *r, const struct wal_record *record)
 }
 
 /* Rows 12 and 13, but for what they refuse every record is as the writer's assertions leave it. */
-static int take_entry(struct recovery *r, uint64_t at, const struct wal_record *record, uint32_t skip)
+static int take_entry(struct recovery *r, uint64_t at, const struct wal_record *record,
+                      uint32_t skip)
 {
     struct wal_tail *t = r->tail;
     if (record->index == 0 || record->index > t->last_index + 1)
@@ -177,8 +186,9 @@ static int judge_end(struct recovery *r, uint64_t at)
     if (at == 0) { // row 7
         if (wal_scan_header(&r->scan, 0, &h) == 0 && !r->first &&
             h.sequence != r->tail->sequence + 1)
-            return damaged(r, 0, "it does not continue the segment before it, whose end is missing "
-                                 "or bad"); // row 5
+            return damaged(r, 0,
+                           "it does not continue the segment before it, whose end is missing "
+                           "or bad"); // row 5
         return damaged(r, 0, "its first batch is bad");
     }
     uint64_t later;
@@ -193,7 +203,7 @@ static int judge_end(struct recovery *r, uint64_t at)
         return damaged(r, at, "a batch of this segment stands out of its order"); // row 4
     if (ours && !r->newest)
         return damaged(r, at, "a batch is bad, and a newer segment exists"); // row 5
-    if (r->newest) { // rows 1 and 2
+    if (r->newest) {                                                         // rows 1 and 2
         r->tail->offset = at;
         r->tail->torn = ours || wal_scan_has_id(&r->scan, at, r->seg.id);
     }
@@ -253,7 +263,8 @@ static int recover_all(struct recovery *r, const struct numbers *n)
         r->first = i == 0;
         r->newest = i + 1 == n->count;
         if (!r->first && n->number[i] != n->number[i - 1] + 1) { // row 6
-            why_set(r->why, "%s: segment %016" PRIx64 ".seg is missing, a newer one is there; entries "
+            why_set(r->why,
+                    "%s: segment %016" PRIx64 ".seg is missing, a newer one is there; entries "
                     "after %" PRIu64 " are in doubt. " ADVICE,
                     r->f->dir, n->number[i - 1] + 1, r->tail->last_index);
             return WAL_DAMAGED;

@@ -10,7 +10,7 @@ struct wal_tail {
     struct wal_hard_state hard_state;
     uint64_t base_index, base_term;
     uint64_t last_index, last_term;
-    bool torn;         // a batch that never became whole stands at offset
+    bool torn; // a batch that never became whole stands at offset
 };
 
 /* Check every batch of every segment in f->dir and fill in f's segments and places. Changes nothing

@@ -10,7 +10,7 @@ struct wal_scan {
     uint64_t size_bytes;  // of the file, whole blocks
     uint8_t *buf;         // aligned to a block
     size_t cap;
-    uint64_t start;       // offset in the file of what is in buf
+    uint64_t start; // offset in the file of what is in buf
     size_t len;
 };
 

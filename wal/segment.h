@@ -17,10 +17,11 @@ struct wal_segment {
 enum { WAL_NAME_BYTES = 40 };
 void wal_segment_name(uint64_t number, char *buf);
 bool wal_segment_name_parse(const char *name, uint64_t *number_out);
-void wal_spare_name(uint64_t number, char *buf); // ".spare": zero-filled, or a segment of earlier use
+void wal_spare_name(uint64_t number,
+                    char *buf); // ".spare": zero-filled, or a segment of earlier use
 bool wal_spare_name_is(const char *name);
 #define WAL_FILLING_NAME "next.filling" // a spare that is not ready; worthless after a crash
-#define WAL_LOCK_NAME "LOCK"
+#define WAL_LOCK_NAME    "LOCK"
 
 /* dir/name into buf of WAL_PATH_BYTES. The length was checked when the log was opened. */
 void wal_path(const char *dir, const char *name, char *buf);

@@ -39,7 +39,8 @@ int wal_spares_make(struct wal_spares *k)
     wal_path(f->dir, WAL_FILLING_NAME, filling);
     wal_spare_name(number, name);
     wal_path(f->dir, name, ready);
-    int err = wal_segment_fill(filling, f->segment_bytes, f->direct, FILL_PAUSE_NS, should_hurry, k);
+    int err =
+        wal_segment_fill(filling, f->segment_bytes, f->direct, FILL_PAUSE_NS, should_hurry, k);
     if (!err)
         err = rt_rename(filling, ready);
     if (!err)
@@ -59,15 +60,18 @@ static void meet_full_disk(struct wal_spares *k)
     rt_cond_broadcast(&f->spare_ready); // who is giving up
     rt_mutex_unlock(&f->lock);
     if (news)
-        rt_log(k->log, RT_LOG_WARN, "no space for the log's next segment: writes are refused until "
-               "there is", rt_f_str("dir", f->dir), rt_f_uint("segment_bytes", f->segment_bytes));
+        rt_log(k->log, RT_LOG_WARN,
+               "no space for the log's next segment: writes are refused until "
+               "there is",
+               rt_f_str("dir", f->dir), rt_f_uint("segment_bytes", f->segment_bytes));
 }
 
 static _Noreturn void die(struct wal_spares *k, const char *doing, int err)
 {
     char words[64];
     rt_fatal("the log in %s: %s: %s; the log cannot be kept in order, so this member stops. Check "
-             "the disk, then start it again", k->files->dir, doing, why_errno(err, words, sizeof words));
+             "the disk, then start it again",
+             k->files->dir, doing, why_errno(err, words, sizeof words));
 }
 
 static void make_wanted(struct wal_spares *k)
@@ -137,10 +141,7 @@ static void keep(void *arg)
     rt_note_set(&k->stopped);
 }
 
-int wal_spares_start(struct wal_spares *k)
-{
-    return rt_go("wal-keeper", keep, k);
-}
+int wal_spares_start(struct wal_spares *k) { return rt_go("wal-keeper", keep, k); }
 
 void wal_spares_stop(struct wal_spares *k)
 {

@@ -16,10 +16,10 @@
 struct wal_spares {
     struct wal_files *files;
     struct rt_log *log;
-    struct rt_mailbox wake;        // nothing is put into it
-    _Atomic uint64_t release;      // entries up to here may go
-    _Atomic bool hurry;            // the writer waits: fill without pauses
-    _Atomic bool has_space;        // !files.no_space, for who must not park
+    struct rt_mailbox wake;   // nothing is put into it
+    _Atomic uint64_t release; // entries up to here may go
+    _Atomic bool hurry;       // the writer waits: fill without pauses
+    _Atomic bool has_space;   // !files.no_space, for who must not park
     _Atomic bool stopping;
     struct rt_note stopped;
 };

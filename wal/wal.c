@@ -41,8 +41,10 @@ static int check_options(const struct wal_options *o, struct wal *wal, struct wh
     uint64_t bytes = o->segment_bytes ? o->segment_bytes : WAL_SEGMENT_BYTES_DEFAULT;
     if (bytes < WAL_SEGMENT_BYTES_MIN || bytes > WAL_SEGMENT_BYTES_MAX ||
         bytes % WAL_BLOCK_BYTES != 0) {
-        why_set(why, "wal-segment-bytes is %" PRIu64 "; it must be a multiple of %u from %" PRIu64
-                " to %" PRIu64, bytes, WAL_BLOCK_BYTES, WAL_SEGMENT_BYTES_MIN, WAL_SEGMENT_BYTES_MAX);
+        why_set(why,
+                "wal-segment-bytes is %" PRIu64 "; it must be a multiple of %u from %" PRIu64
+                " to %" PRIu64,
+                bytes, WAL_BLOCK_BYTES, WAL_SEGMENT_BYTES_MIN, WAL_SEGMENT_BYTES_MAX);
         return WAL_BAD_OPTION;
     }
     if (o->sync_timeout_ns < 0) {
@@ -109,7 +111,8 @@ static int lock_dir(struct wal_files *f, struct why *why)
     }
     (void)rt_file_close(file); // holds nothing
     if (err == -EAGAIN) {
-        why_set(why, "%s is in use by another process; stop it, or choose another directory", f->dir);
+        why_set(why, "%s is in use by another process; stop it, or choose another directory",
+                f->dir);
         return WAL_IN_USE;
     }
     why_set(why, "cannot lock %s: %s", path, why_errno(err, words, sizeof words));
@@ -130,8 +133,10 @@ static int choose_io(struct wal_files *f, enum wal_io io, struct why *why)
         return rt_file_close(file);
     if (io == WAL_IO_AUTO && (err == -EINVAL || err == -EOPNOTSUPP))
         return 0;
-    why_set(why, "wal-io is direct, and the file system of %s does not take it: %s; set it to auto or "
-            "buffered", f->dir, why_errno(err, words, sizeof words));
+    why_set(why,
+            "wal-io is direct, and the file system of %s does not take it: %s; set it to auto or "
+            "buffered",
+            f->dir, why_errno(err, words, sizeof words));
     return err;
 }
 
@@ -202,15 +207,15 @@ static void make_metrics(struct wal_writer *w, struct rt_metrics *m)
 {
     if (!m)
         return;
-    w->metrics.sync_seconds = rt_metrics_histogram(
-        m, "etcd_disk_wal_fsync_duration_seconds", "",
-        "The latency distributions of fsync called by WAL.", 0.001, 2, 14);
+    w->metrics.sync_seconds =
+        rt_metrics_histogram(m, "etcd_disk_wal_fsync_duration_seconds", "",
+                             "The latency distributions of fsync called by WAL.", 0.001, 2, 14);
     w->metrics.written_bytes = rt_metrics_counter(m, "etcd_disk_wal_write_bytes_total", "",
                                                   "Total number of bytes written in WAL.");
     w->metrics.batch_entries = rt_metrics_histogram(
         m, "kvd_wal_batch_entries", "", "Entries made durable by one sync of the log.", 1, 2, 14);
-    w->metrics.queue_bytes = rt_metrics_gauge(m, "kvd_wal_queue_bytes", "",
-                                              "Bytes that wait to be durable in the log.");
+    w->metrics.queue_bytes =
+        rt_metrics_gauge(m, "kvd_wal_queue_bytes", "", "Bytes that wait to be durable in the log.");
     w->deadline.overruns_total =
         rt_metrics_counter(m, "kvd_wal_sync_overruns_total", "",
                            "Syncs of the log that took longer than the sync timeout.");

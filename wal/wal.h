@@ -72,18 +72,18 @@ struct wal_request {
                // goes out with the next batch, or at wal_close. Then count must be 0
     struct wal_hard_state hard_state;
     void (*done)(struct wal_request *request);
-    void *arg;                        // the caller's
-    int result;                       // out: 0; WAL_NO_SPACE only when wal_close gives up on a full disk
-                                      // what waited for a segment: then nothing may be promised
-    struct wal_times times;           // out
-    uint64_t queued_bytes;            // private
+    void *arg;              // the caller's
+    int result;             // out: 0; WAL_NO_SPACE only when wal_close gives up on a full disk
+                            // what waited for a segment: then nothing may be promised
+    struct wal_times times; // out
+    uint64_t queued_bytes;  // private
 };
 
 struct wal_options {
-    const char *dir;            // made (mode 0700) when absent; its parent must exist
+    const char *dir; // made (mode 0700) when absent; its parent must exist
     uint64_t cluster_id, member_id;
-    uint64_t segment_bytes;     // 0: WAL_SEGMENT_BYTES_DEFAULT; a multiple of 4 KiB. Takes effect for
-                                // new segments
+    uint64_t segment_bytes; // 0: WAL_SEGMENT_BYTES_DEFAULT; a multiple of 4 KiB. Takes effect for
+                            // new segments
     enum wal_io io;
     int64_t sync_timeout_ns;    // see wal_set_sync_timeout
     uint64_t queue_limit_bytes; // 0: WAL_QUEUE_BYTES_DEFAULT
@@ -99,16 +99,16 @@ struct wal_replay {
 };
 
 struct wal_recovered {
-    bool is_new;                // the directory held no log. A caller whose store holds data must refuse
-    uint64_t base_index;        // of the entry before the first: 0, or of what was released, or of the
-    uint64_t base_term;         //   newest WAL_SNAPSHOT. A caller that has applied less must refuse
-    uint64_t last_index;        // base_index when the log holds no entry
+    bool is_new;         // the directory held no log. A caller whose store holds data must refuse
+    uint64_t base_index; // of the entry before the first: 0, or of what was released, or of the
+    uint64_t base_term;  //   newest WAL_SNAPSHOT. A caller that has applied less must refuse
+    uint64_t last_index; // base_index when the log holds no entry
     uint64_t last_term;
     struct wal_hard_state hard_state;
-    uint64_t torn_offset;       // where a torn batch was cut from the last segment, UINT64_MAX: none
+    uint64_t torn_offset; // where a torn batch was cut from the last segment, UINT64_MAX: none
     char torn_file[40];
     uint32_t segments;
-    bool direct;                // the form of I/O in use
+    bool direct; // the form of I/O in use
 };
 
 /* Open the log in options->dir, or make one; check every batch of it; tell replay->entry (NULL: tell
@@ -157,15 +157,15 @@ bool wal_has_space(const struct wal *wal);
 void wal_set_sync_timeout(struct wal *wal, int64_t timeout_ns);
 
 struct wal_stats {
-    uint64_t first_index;   // oldest entry that wal_read gives; last_index + 1 when there is none
-    uint64_t last_index;    // newest durable entry, or the base
-    uint64_t segments;      // files in use
-    uint64_t spares;        // files ready
+    uint64_t first_index; // oldest entry that wal_read gives; last_index + 1 when there is none
+    uint64_t last_index;  // newest durable entry, or the base
+    uint64_t segments;    // files in use
+    uint64_t spares;      // files ready
     uint64_t queue_bytes;
     uint64_t batches, entries, syncs, written_bytes;
     uint64_t sync_overruns; // of the sync timeout
     int64_t sync_timeout_ns;
-    bool slow;              // the disk, see WAL_SLOW_RUN
+    bool slow; // the disk, see WAL_SLOW_RUN
     bool has_space;
     bool direct;
 };

@@ -31,9 +31,10 @@ static bool own_sync(const struct wal_writer *w)
 static _Noreturn void die(struct wal_writer *w, const char *path, const char *doing, int err)
 {
     char words[64];
-    rt_fatal("%s: %s at offset %" PRIu64 ": %s; what the disk holds is uncertain, so this member stops "
-             "and has acknowledged nothing after entry %" PRIu64 ". Check the disk, then start it again",
-             path, doing, w->offset, why_errno(err, words, sizeof words), w->files->places.last);
+    rt_fatal(
+        "%s: %s at offset %" PRIu64 ": %s; what the disk holds is uncertain, so this member stops "
+        "and has acknowledged nothing after entry %" PRIu64 ". Check the disk, then start it again",
+        path, doing, w->offset, why_errno(err, words, sizeof words), w->files->places.last);
 }
 
 /* ---- Filling a batch -------------------------------------------------------------------------- */
@@ -47,8 +48,7 @@ struct round {
 
 static int begin_batch(struct wal_writer *w, bool rolls, uint64_t limit)
 {
-    struct wal_header h = {
-        .previous = w->previous, .sequence = w->sequence + 1, .salt = w->salt};
+    struct wal_header h = {.previous = w->previous, .sequence = w->sequence + 1, .salt = w->salt};
     if (rolls)
         rt_random(h.segment, sizeof h.segment);
     else
@@ -234,8 +234,8 @@ static void count(struct wal_writer *w, uint32_t bytes, const struct wal_times *
     atomic_fetch_add_explicit(&w->written_bytes, bytes, memory_order_relaxed);
     if (m->sync_seconds) {
         bool one_call = times->written_ns == times->synced_ns;
-        rt_histogram_observe_ns(m->sync_seconds,
-                                times->synced_ns - (one_call ? times->begun_ns : times->written_ns));
+        rt_histogram_observe_ns(
+            m->sync_seconds, times->synced_ns - (one_call ? times->begun_ns : times->written_ns));
         rt_histogram_observe(m->batch_entries, entries);
         rt_counter_add(m->written_bytes, bytes);
     }
@@ -345,10 +345,7 @@ static void run(void *arg)
     rt_note_set(&w->stopped);
 }
 
-int wal_writer_start(struct wal_writer *w)
-{
-    return rt_go_urgent("wal-writer", run, w);
-}
+int wal_writer_start(struct wal_writer *w) { return rt_go_urgent("wal-writer", run, w); }
 
 void wal_writer_stop(struct wal_writer *w)
 {
@@ -374,8 +371,10 @@ static int begin_first_segment(struct wal_writer *w, struct why *why)
     if (!err)
         err = begin_batch(w, true, WAL_BLOCK_BYTES);
     if (err) {
-        why_set(why, "cannot make the log's first segment (%" PRIu64 " bytes) in %s: %s; nothing was "
-                "written", w->files->segment_bytes, w->files->dir, why_errno(err, words, sizeof words));
+        why_set(why,
+                "cannot make the log's first segment (%" PRIu64 " bytes) in %s: %s; nothing was "
+                "written",
+                w->files->segment_bytes, w->files->dir, why_errno(err, words, sizeof words));
         return err;
     }
     return write_batch(w, true, &times);

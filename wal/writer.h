@@ -19,32 +19,32 @@ struct wal_writer {
     struct wal_spares *spares;
     struct wal_metrics metrics;
     struct wal_deadline deadline;
-    uint64_t queue_limit_bytes;   // set before start, then const
+    uint64_t queue_limit_bytes; // set before start, then const
 
     struct rt_mailbox box;        // of struct wal_request
     _Atomic uint64_t queue_bytes; // appended and not completed
     _Atomic bool stopping;
     struct rt_note stopped;
-    uint64_t appended_index;      // who appends only: the last entry given to us
-    uint64_t appended_term;       // the same
+    uint64_t appended_index; // who appends only: the last entry given to us
+    uint64_t appended_term;  // the same
 
     // WAL goroutine only, from here on.
-    struct rt_file *file;         // the last segment
-    char path[WAL_PATH_BYTES];    // of it
-    struct wal_segment segment;   // the same; readers is kept in files
-    uint64_t offset;              // where the next batch goes
-    uint64_t sequence;            // of the last batch
-    uint32_t previous;            // the crc of its header
+    struct rt_file *file;       // the last segment
+    char path[WAL_PATH_BYTES];  // of it
+    struct wal_segment segment; // the same; readers is kept in files
+    uint64_t offset;            // where the next batch goes
+    uint64_t sequence;          // of the last batch
+    uint32_t previous;          // the crc of its header
     uint32_t salt;
-    bool one_call;                // the file system takes RWF_DSYNC
+    bool one_call; // the file system takes RWF_DSYNC
     struct wal_hard_state hard_state;
-    bool state_is_newer;          // than that of the last batch: lazy requests came
+    bool state_is_newer; // than that of the last batch: lazy requests came
     uint64_t last_index, last_term;
     struct wal_batch batch;
     struct wal_request *first, *last; // taken, not completed, in order
-    uint32_t next_record;         // of `first`: what is before is written
-    bool gave_up;                 // closing on a full disk: hard_state may be ahead of the log
-    int64_t taken_ns;             // the newest of them
+    uint32_t next_record;             // of `first`: what is before is written
+    bool gave_up;                     // closing on a full disk: hard_state may be ahead of the log
+    int64_t taken_ns;                 // the newest of them
     _Atomic uint64_t batches, entries, syncs, written_bytes; // counted by it, read by anybody
 };
 

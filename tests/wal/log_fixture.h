@@ -97,10 +97,7 @@ static inline int tell_replayed(void *arg, const struct wal_record *r, struct wh
     return err;
 }
 
-static inline int tell_read(void *arg, const struct wal_record *r)
-{
-    return check_told(arg, r);
-}
+static inline int tell_read(void *arg, const struct wal_record *r) { return check_told(arg, r); }
 
 /* Open; the replay must agree with the model, which says how far it may go. */
 static inline int fixture_open(struct log_fixture *f)
@@ -167,8 +164,8 @@ static inline struct append *append_new(struct log_fixture *f, uint64_t lo, uint
         f->len[index] = len;
         f->last = index;
     }
-    a->request = (struct wal_request){
-        .records = a->records, .count = count, .done = append_done, .arg = a};
+    a->request =
+        (struct wal_request){.records = a->records, .count = count, .done = append_done, .arg = a};
     return a;
 }
 

@@ -41,15 +41,12 @@ static int check_entry(void *arg, const struct wal_record *r, struct why *why)
     return 0;
 }
 
-static void note_done(struct wal_request *r)
-{
-    rt_note_set(r->arg);
-}
+static void note_done(struct wal_request *r) { rt_note_set(r->arg); }
 
 static int open_log(struct child *c, const char *dir, struct why *why)
 {
-    struct wal_options options = {.dir = dir, .cluster_id = 1, .member_id = 2,
-                                  .segment_bytes = WAL_SEGMENT_BYTES_MIN};
+    struct wal_options options = {
+        .dir = dir, .cluster_id = 1, .member_id = 2, .segment_bytes = WAL_SEGMENT_BYTES_MIN};
     struct wal_replay replay = {check_entry, c};
     struct wal_recovered recovered;
     return wal_open(&options, &replay, &c->wal, &recovered, why);

@@ -37,8 +37,11 @@ static void a_record_reads_back_as_it_was_written(void **state)
     for (size_t i = 0; i < sizeof payload; i++)
         payload[i] = (uint8_t)(0xa0 + i);
     for (uint32_t len = 0; len <= sizeof payload; len++) {
-        struct wal_record in = {.term = (UINT64_C(1) << 56) - 1 - len, .index = UINT64_MAX - len,
-                                .data = payload, .len = len, .kind = (uint8_t)(255 - len)};
+        struct wal_record in = {.term = (UINT64_C(1) << 56) - 1 - len,
+                                .index = UINT64_MAX - len,
+                                .data = payload,
+                                .len = len,
+                                .kind = (uint8_t)(255 - len)};
         struct wal_record back;
         memset(out, 0xff, sizeof out);
         wal_record_encode(out, 99, &in);
@@ -57,7 +60,8 @@ static void no_changed_bit_of_a_record_passes(void **state)
 {
     (void)state;
     uint8_t out[64];
-    struct wal_record in = {.term = 3, .index = 17, .data = (const uint8_t *)"thirteen chars", .len = 13};
+    struct wal_record in = {
+        .term = 3, .index = 17, .data = (const uint8_t *)"thirteen chars", .len = 13};
     struct wal_record back;
     wal_record_encode(out, 7, &in);
     size_t size = wal_record_decode(out, sizeof out, 7, &back);
@@ -74,7 +78,11 @@ static void no_changed_bit_of_a_header_passes(void **state)
 {
     (void)state;
     uint8_t out[WAL_HEADER_BYTES];
-    struct wal_header h = {.previous = 1, .sequence = 9, .hard_state = {2, 3, 4}, .records_bytes = 24}, back;
+    struct wal_header h = {.previous = 1,
+                           .sequence = 9,
+                           .hard_state = {2, 3, 4},
+                           .records_bytes = 24},
+                      back;
     wal_header_encode(&h, out);
     assert_true(wal_header_decode(out, &back));
     assert_true(back.sequence == 9 && back.hard_state.term == 2 && back.hard_state.vote == 3 &&
@@ -95,9 +103,14 @@ static void the_layout_of_version_1_does_not_change(void **state)
     uint8_t payload[WAL_METADATA_BYTES], out[80];
     struct wal_metadata m = {.version = 1, .number = 2, .cluster_id = 3, .member_id = 4}, back;
     wal_metadata_encode(&m, payload);
-    struct wal_record r = {.term = 5, .index = 6, .data = payload, .len = sizeof payload, .kind = WAL_METADATA};
-    struct wal_header h = {.previous = 7, .segment = "0123456789abcde", .sequence = 8,
-                           .hard_state = {9, 10, 11}, .records_bytes = 64, .salt = 12};
+    struct wal_record r = {
+        .term = 5, .index = 6, .data = payload, .len = sizeof payload, .kind = WAL_METADATA};
+    struct wal_header h = {.previous = 7,
+                           .segment = "0123456789abcde",
+                           .sequence = 8,
+                           .hard_state = {9, 10, 11},
+                           .records_bytes = 64,
+                           .salt = 12};
     uint8_t header[WAL_HEADER_BYTES];
     wal_record_encode(out, wal_record_seed(&h), &r);
     wal_header_encode(&h, header);
@@ -117,7 +130,8 @@ static void the_layout_of_version_1_does_not_change(void **state)
     assert_memory_equal(out + 24, "kvd wal", 8);
     assert_int_equal(out[32], 1);
     assert_true(wal_metadata_decode(&r, &back));
-    assert_true(back.version == 1 && back.number == 2 && back.cluster_id == 3 && back.member_id == 4);
+    assert_true(back.version == 1 && back.number == 2 && back.cluster_id == 3 &&
+                back.member_id == 4);
     r.kind = 0;
     assert_false(wal_metadata_decode(&r, &back));
 }

@@ -8,9 +8,9 @@
 enum { BATCHES_MAX = 400, FILES_MAX = 8 };
 
 struct batch_at {
-    uint32_t file;   // position in `file`
+    uint32_t file; // position in `file`
     uint64_t offset, bytes, used, sequence;
-    uint64_t last;   // entry after it
+    uint64_t last; // entry after it
 };
 
 /* A closed log, its bytes, and where its batches are. */
@@ -56,14 +56,18 @@ static void find_batches(struct image *im, uint32_t file)
     uint8_t *copy = rt_alloc_aligned(WAL_BLOCK_BYTES, im->size[file]);
     memcpy(copy, im->bytes[file], im->size[file]);
     wal_scan_bytes(&scan, copy, im->size[file]);
-    for (uint64_t at = 0; wal_scan_header(&scan, at, &h) == 0; at += wal_batch_bytes(h.records_bytes)) {
+    for (uint64_t at = 0; wal_scan_header(&scan, at, &h) == 0;
+         at += wal_batch_bytes(h.records_bytes)) {
         if (at == 0)
             memcpy(id, h.segment, sizeof id);
         if (memcmp(id, h.segment, sizeof id) != 0 || wal_scan_records(&scan, at, &h, &records))
             break;
         struct batch_at *b = &im->batch[im->batches];
-        *b = (struct batch_at){.file = file, .offset = at, .bytes = wal_batch_bytes(h.records_bytes),
-                               .used = WAL_HEADER_BYTES + h.records_bytes, .sequence = h.sequence,
+        *b = (struct batch_at){.file = file,
+                               .offset = at,
+                               .bytes = wal_batch_bytes(h.records_bytes),
+                               .used = WAL_HEADER_BYTES + h.records_bytes,
+                               .sequence = h.sequence,
                                .last = im->batches ? b[-1].last : 0};
         for (uint32_t pos = 0; pos < h.records_bytes;) {
             struct wal_record r;
@@ -93,7 +97,8 @@ static struct image *image_new(uint32_t tail_entries)
     struct wal_stats s;
     fixture_must_open(f);
     do {
-        fixture_append(f, f->last + 1, f->last + 5, 1 + f->last / 90, 200 + 150 * (f->last / 5 % 5));
+        fixture_append(f, f->last + 1, f->last + 5, 1 + f->last / 90,
+                       200 + 150 * (f->last / 5 % 5));
         if (f->last > 100)
             wal_release(f->wal, f->last - 100);
         wal_stats(f->wal, &s);
@@ -161,7 +166,8 @@ static void want_sound(struct image *im, uint64_t last, const char *when)
     bool torn;
     int err = recover(im, &got, &torn);
     if (err || got != last)
-        fail_msg("%s: %d, last %" PRIu64 ", wanted %" PRIu64 ": %s", when, err, got, last, im->why.text);
+        fail_msg("%s: %d, last %" PRIu64 ", wanted %" PRIu64 ": %s", when, err, got, last,
+                 im->why.text);
 }
 
 static void want_damaged(struct image *im, const char *when)
@@ -194,8 +200,9 @@ static void a_last_batch_cut_at_any_sector_is_left_out(void **state)
                 uint64_t from = lost_first ? 0 : cut, to = lost_first ? cut : b->bytes;
                 put(im, b->file, old[kind] + from, to - from, b->offset + from);
                 bool whole = from == to || from >= b->used;
-                snprintf(when, sizeof when, "sectors %" PRIu64 " to %" PRIu64 " lost, old content %d",
-                         from / 512, to / 512, kind);
+                snprintf(when, sizeof when,
+                         "sectors %" PRIu64 " to %" PRIu64 " lost, old content %d", from / 512,
+                         to / 512, kind);
                 want_sound(im, whole ? b->last : before->last, when);
                 restore(im, b->file);
             }
@@ -345,8 +352,9 @@ static void a_missing_file_is_damage(void **state)
 }
 
 /* Write the first batch of the newest file anew, changed. */
-static void rewrite_metadata(struct image *im, void (*change)(struct wal_header *, struct wal_record *,
-                                                              struct wal_metadata *))
+static void rewrite_metadata(struct image *im,
+                             void (*change)(struct wal_header *, struct wal_record *,
+                                            struct wal_metadata *))
 {
     uint32_t file = im->files - 1;
     uint8_t payload[WAL_METADATA_BYTES], *block = malloc(WAL_BLOCK_BYTES);
@@ -406,7 +414,11 @@ static void an_index_that_does_not_follow_is_damage(void **state)
     (void)state;
     struct image *im = image_new(3);
     const struct batch_at *b = last_batch(im);
-    static const struct { const char *when; uint64_t skip, term; bool bad; } rows[] = {
+    static const struct {
+        const char *when;
+        uint64_t skip, term;
+        bool bad;
+    } rows[] = {
         {"an entry is skipped", 1, 20, true},
         {"the term goes back", 0, 19, true},
         {"index and term follow", 0, 20, false},
@@ -479,7 +491,8 @@ static void half_made_spares_and_those_of_another_size_are_removed(void **state)
 {
     (void)state;
     struct log_fixture *f = fixture_new(WAL_IO_AUTO);
-    static const char *const names[] = {"next.filling", "0000000000000077.spare", "000000000000007g.spare"};
+    static const char *const names[] = {"next.filling", "0000000000000077.spare",
+                                        "000000000000007g.spare"};
     char path[WAL_PATH_BYTES];
     fixture_must_open(f);
     fixture_append(f, 1, 3, 1, 10);
@@ -516,7 +529,4 @@ static const struct CMUnitTest tests[] = {
 
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

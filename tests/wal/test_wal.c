@@ -204,7 +204,8 @@ static void entries_are_replaced_from_an_index_on(void **state)
     seed |= 1;
     fixture_must_open(f);
     for (uint64_t term = 1; term <= 60; term++) {
-        uint64_t from = f->last < 3 ? f->last + 1 : f->last + 1 - draw(&seed, f->last < 40 ? 3 : 40);
+        uint64_t from =
+            f->last < 3 ? f->last + 1 : f->last + 1 - draw(&seed, f->last < 40 ? 3 : 40);
         uint64_t to = from + draw(&seed, 60);
         fixture_append(f, from, to, term, (uint32_t)draw(&seed, 700));
         uint64_t lo = 1 + draw(&seed, f->last), hi = lo + 1 + draw(&seed, f->last + 1 - lo);
@@ -344,7 +345,7 @@ static void release_lets_go_of_whole_segments_and_keeps_the_rest(void **state)
     assert_int_equal(f->recovered.base_term, 1);
     assert_int_equal(fixture_read(f, s.first_index, 601, UINT64_MAX), 601 - s.first_index);
     assert_int_equal(fixture_read(f, s.first_index - 1, 601, 1), WAL_COMPACTED);
-    wal_release(f->wal, 100); // lower than before: nothing
+    wal_release(f->wal, 100);     // lower than before: nothing
     wal_release(f->wal, 5000000); // more than there is: the segment in use stays
     wait_for_segments(f, 1);
     fixture_append(f, 601, 640, 2, 50);
@@ -621,7 +622,4 @@ static const struct CMUnitTest tests[] = {
 
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

@@ -156,8 +156,8 @@ static void apply_entries(struct member *m, struct apply_job *job)
     *run = (struct run){.count = 0};
     uint32_t time_at = 0;
     while (store_wait_room(m->store, rt_after_ns(ROOM_RETRY_MS * RT_MS)))
-        if (atomic_load(&m->crash))
-            break;
+        if (atomic_load(&m->stopping))
+            break; // a full disk must not hold up the end; memory has room for one batch
     for (size_t i = 0; i < job->batch.count; i++) {
         const struct raft_entry *e = &job->batch.entries[i];
         apply_entry(m, job, e, run, &time_at);

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <rt/go.h>
 
-enum { PROPOSE_BYTES = 4 << 20, PROPOSE_ENTRIES = 4096 }; // of one raft_propose
+enum { PROPOSE_BYTES = 4 << 20 }; // of one raft_propose
 
 void core_post(struct member *m, struct core_item *item)
 {
@@ -88,11 +88,11 @@ static bool is_for_later(int raft_err)
 static bool propose_some(struct member *m, struct proposal_list *from)
 {
     struct core *c = &m->core;
-    struct raft_entry *entries = rt_alloc(PROPOSE_ENTRIES * sizeof(*entries));
+    struct raft_entry *entries = c->scratch;
     struct proposal_list taken = {0};
     uint64_t term = raft_term(c->raft);
     size_t bytes = 0;
-    while (from->first && taken.count < PROPOSE_ENTRIES && bytes < PROPOSE_BYTES) {
+    while (from->first && taken.count < CORE_PROPOSE_ENTRIES && bytes < PROPOSE_BYTES) {
         struct proposal *p = list_pop(from);
         if (is_over(m, p)) {
             give_up(m, p);
@@ -111,7 +111,6 @@ static bool propose_some(struct member *m, struct proposal_list *from)
         list_push(&taken, p);
     }
     int err = taken.count ? raft_propose(c->raft, entries, taken.count, NULL) : 0;
-    rt_free(entries);
     for (struct proposal *p; (p = list_pop(&taken));) {
         if (is_for_later(err)) {
             proposals_set_term(&m->proposals, p->request, 0);
@@ -259,7 +258,7 @@ static void tick_fired(void *arg)
  * before it thinks of an election. */
 static void take_tick(struct member *m, int64_t now_ns)
 {
-    if (!atomic_exchange(&m->core.tick_due, false))
+    if (!atomic_exchange(&m->core.tick_due, false) || m->core.stopping)
         return;
     raft_tick(m->core.raft);
     reads_tick(m, now_ns);

@@ -62,7 +62,10 @@ struct proposal_list {
     uint32_t count;
 };
 
-enum { CORE_CONFS = 64 }; // remembered configurations, for images of older states
+enum {
+    CORE_CONFS = 64,             // remembered configurations, for images of older states
+    CORE_PROPOSE_ENTRIES = 4096, // given to raft by one call
+};
 
 struct core {
     struct rt_mailbox inbox;
@@ -77,6 +80,7 @@ struct core {
     struct raft *raft;
     struct log_cache log;
     struct stage_spans spans;
+    struct raft_entry *scratch;    // CORE_PROPOSE_ENTRIES
     struct proposal_list fresh;    // taken from the inbox in this turn
     struct proposal_list held;     // no leader, or a transfer, or a full queue: tried again
     struct persist_job *waiting_first, *waiting_last; // behind an installation

@@ -131,6 +131,7 @@ int core_open(struct member *m, const struct wal_recovered *recovered,
         .applied = applied,
     };
     c->inbox_bytes.count = MEMBER_INBOX_BYTES;
+    c->scratch = rt_alloc(CORE_PROPOSE_ENTRIES * sizeof(*c->scratch));
     c->applied_index = applied;
     core_remember_conf(m, applied, conf);
     core_env_init(&m->env, m);
@@ -154,6 +155,7 @@ void core_deinit(struct member *m)
     struct core *c = &m->core;
     if (c->raft)
         raft_free(c->raft);
+    rt_free(c->scratch);
     stage_spans_clear(&c->spans);
     if (c->log.ring)
         log_cache_deinit(&c->log);

@@ -195,6 +195,12 @@ void member_begin_stop(struct member *m)
     rt_mailbox_wake(&m->core.inbox); // it ends what waits
 }
 
+static bool somebody_else_leads(struct member *m)
+{
+    uint64_t leader = atomic_load(&m->core.leader);
+    return leader != RAFT_NONE && leader != m->id;
+}
+
 static void hand_over(struct member *m, int64_t deadline_ns)
 {
     if (!atomic_load(&m->core.is_leader) || atomic_load(&m->crash))
@@ -207,12 +213,12 @@ static void hand_over(struct member *m, int64_t deadline_ns)
         latest = deadline_ns;
     core_post_event(m, CORE_TRANSFER, to, true);
     rt_mutex_lock(&m->leader_lock);
-    while (atomic_load(&m->core.is_leader) &&
+    while (!somebody_else_leads(m) &&
            rt_cond_wait(&m->leader_changed, &m->leader_lock, latest) == 0)
         ;
-    bool left = !atomic_load(&m->core.is_leader);
+    bool done = somebody_else_leads(m);
     rt_mutex_unlock(&m->leader_lock);
-    if (left)
+    if (done)
         rt_log(m->log, RT_LOG_INFO, "leadership transfer finished", rt_f_hex("local-member-id", m->id),
                rt_f_hex("new-leader", atomic_load(&m->core.leader)));
 }

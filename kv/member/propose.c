@@ -17,6 +17,7 @@ void proposals_init(struct proposals *p, uint64_t generation)
     *p = (struct proposals){.generation = generation, .free_count = PROPOSAL_SLOTS};
     p->slots = rt_alloc_zero(PROPOSAL_SLOTS * sizeof(*p->slots));
     p->free = rt_alloc(PROPOSAL_SLOTS * sizeof(*p->free));
+    assert(p->slots);
     for (uint32_t i = 0; i < PROPOSAL_SLOTS; i++)
         p->free[i] = (uint16_t)(PROPOSAL_SLOTS - 1 - i);
 }
@@ -117,12 +118,11 @@ void proposals_set_term(struct proposals *p, uint64_t request, uint64_t term)
         atomic_store_explicit(&slot_of(p, request)->term, term, memory_order_relaxed);
 }
 
-static struct proposal *new_proposal(struct member *m, const struct command *command)
+static struct proposal *new_proposal(const struct command *command)
 {
     struct rt_buf *entry = command_encode(command);
     if (!entry)
         return NULL;
-    (void)m;
     struct proposal *p = rt_alloc_zero(sizeof(*p));
     atomic_init(&p->refs, 1);
     p->item.kind = CORE_PROPOSAL;
@@ -146,7 +146,7 @@ bool member_propose_silently(struct member *m, uint32_t kind, struct rt_bytes bo
         .proposer = m->id,
         .body = body,
     };
-    struct proposal *p = new_proposal(m, &c);
+    struct proposal *p = new_proposal(&c);
     if (!p)
         return false;
     core_post(m, &p->item);
@@ -263,7 +263,7 @@ int member_propose_admitted(struct member *m, const struct member_proposal *it,
         .auth_revision = it->auth_revision,
         .body = it->body,
     };
-    struct proposal *p = new_proposal(m, &c);
+    struct proposal *p = new_proposal(&c);
     if (!p)
         return MEMBER_TOO_LARGE;
     p->result = out->result;

@@ -40,8 +40,12 @@ void spin_lock(struct spinlock *l)
         spin_lock_slow(l);
 }
 
+/* Lowers the count without honouring a request: the caller is often in the middle of scheduling,
+ * with a P in its hands, or holds another lock. The exit of the runtime call sees to it. */
 void spin_unlock(struct spinlock *l)
 {
     store_release(&l->word, 0);
-    g_nopreempt_end();
+    struct g *gp = g_self();
+    if (gp)
+        gp->nopreempt -= NOPREEMPT_RUNTIME;
 }

@@ -35,7 +35,8 @@ void sched_ready(struct g *gp);
 void g_nopreempt_begin(void);
 void g_nopreempt_end(void);
 
-/* Spinlocks of the runtime: short sections, never parks, preemption held off inside. */
+/* Spinlocks of the runtime: short sections, never parks, preemption held off inside. Unlocking
+ * honours no pending request: g_nopreempt_end and the exits of rt_go and rt_now_ns do. */
 struct spinlock {
     _Atomic uint32_t word;
 };

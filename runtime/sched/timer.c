@@ -144,7 +144,6 @@ void rt_timer_start(struct rt_timer *t, int64_t when_ns, void (*fn)(void *arg), 
     insert_locked(h, t);
     spin_unlock(&h->lock);
     idle_timer_armed(when_ns);
-    g_check_preempt();
 }
 
 bool rt_timer_stop(struct rt_timer *t)
@@ -156,7 +155,6 @@ bool rt_timer_stop(struct rt_timer *t)
         if (t->state == TIMER_ARMED) {
             remove_locked(h, t);
             spin_unlock(&h->lock);
-            g_check_preempt();
             return true;
         }
         // Running to its end before we return; from within itself there is nothing to wait for.

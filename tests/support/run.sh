@@ -25,7 +25,7 @@ for t in "$@"; do
         sed 's/^/    /' "$log"
     else
         echo "ok    $t ($p passed$([ "$s" -gt 0 ] && echo ", $s skipped"), $((SECONDS - started)) s)"
-        grep -E '^# ' "$log" | sed 's/^/    /'
+        grep -E '^# ' "$log" | grep -v '^# ok - ' | sed 's/^/    /'
         grep '# SKIP' "$log" | sed 's/^/    /'
     fi
 done

@@ -108,6 +108,7 @@ static void accept_all(void *arg)
         service_accept_metrics(port->kvd->service, port->listener);
     else
         service_accept_clients(port->kvd->service, port->listener);
+    rt_listener_unref(port->listener);
     rt_waitgroup_done(&port->kvd->accepting);
 }
 
@@ -116,6 +117,7 @@ static void accept_on(struct kvd *k)
     for (uint32_t i = 0; i < k->port_count; i++) {
         struct kvd_port *port = &k->ports[i];
         rt_waitgroup_add(&k->accepting, 1);
+        rt_listener_ref(port->listener); // accept_all's own: closing gives up ours
         int err = rt_go(port->is_metrics ? "accept-metrics" : "accept-clients", accept_all, port); // ends when closed
         assert(err == 0); // the first goroutines of a process
         rt_log(k->log, RT_LOG_INFO,

@@ -2,6 +2,7 @@
 #include "proto/election.pb-c.h"
 #include "proto/fields.h"
 #include "proto/health.pb-c.h"
+#include "proto/kvd.pb-c.h"
 #include "proto/lock.pb-c.h"
 #include "proto/rpc.pb-c.h"
 #include "tests/support/rt_test.h"

@@ -330,6 +330,7 @@ void core_publish(struct member *m)
     struct core *c = &m->core;
     atomic_store_explicit(&c->term, raft_term(c->raft), memory_order_relaxed);
     atomic_store_explicit(&c->commit, raft_committed(c->raft), memory_order_relaxed);
+    atomic_store_explicit(&c->first_index, c->log.first, memory_order_relaxed);
     atomic_store_explicit(&c->last_index, c->log.last, memory_order_relaxed);
 }
 

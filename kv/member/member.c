@@ -275,6 +275,7 @@ void member_status(const struct member *m, struct member_status *out)
         .commit = atomic_load(&c->commit),
         .applied = atomic_load(&m->applied),
         .raft_index = atomic_load(&c->last_index),
+        .first_index = atomic_load(&c->first_index),
         .leader_changes = atomic_load(&c->leader_changes),
         .is_leader = atomic_load(&c->is_leader),
     };

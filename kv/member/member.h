@@ -75,6 +75,7 @@ struct member_status {
     uint64_t commit;         // highest committed index known here
     uint64_t applied;        // highest index whose effects reads see here
     uint64_t raft_index;     // last index of the log
+    uint64_t first_index;    // oldest index still in it
     uint64_t leader_changes; // seen since start: a generation number
     bool is_leader;
     bool is_learner;

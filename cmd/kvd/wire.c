@@ -187,7 +187,6 @@ int kvd_start(const struct kvd_flags *flags, struct kvd **out, struct why *why)
         .max_request_bytes = (uint32_t)flags->max_request_bytes,
         .max_txn_ops = (uint32_t)flags->max_txn_ops,
         .election_ms = (uint32_t)flags->election_ms,
-        .quota_bytes = flags->quota_backend_bytes,
         .progress_notify_ns = flags->watch_progress_notify_ns,
     });
     accept_on(k);

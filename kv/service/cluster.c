@@ -1,6 +1,5 @@
 /* kv/service/cluster.c: the Cluster service, and gRPC's health check. */
 #include "kv/service/serve.h"
-#include <errno.h>
 
 static void add_member(struct rt_string *out, const struct member_info *info)
 {
@@ -18,17 +17,9 @@ static void add_member(struct rt_string *out, const struct member_info *info)
 enum grpc_done serve_member_list(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    struct fields f = fields_of(message);
-    struct field it;
-    int more;
-    bool linearizable = false;
-    while ((more = fields_next(&f, &it)) > 0)
-        if (it.number == 1 && it.wire == FIELD_VARINT)
-            linearizable = it.value != 0;
-    if (more < 0) {
-        serve_fail(call, more);
+    uint64_t linearizable;
+    if (!serve_numbers(s, call, message, &linearizable, 1))
         return GRPC_DONE;
-    }
     if (linearizable && !serve_barrier(s, call))
         return GRPC_DONE;
     struct rt_arena arena;
@@ -45,44 +36,52 @@ enum grpc_done serve_member_list(void *ctx, struct grpc_call *call, struct rt_by
 
 enum health { HEALTH_SERVING = 1, HEALTH_NOT_SERVING = 2, HEALTH_SERVICE_UNKNOWN = 3 };
 
-/* The service name asked for: only the empty one is known. */
-static struct rt_bytes service_name(struct rt_bytes message)
+/* Whether the empty service name is asked for, the only one known. 1, 0, or FIELDS_MALFORMED. */
+static int is_known_service(struct rt_bytes message)
 {
     struct fields f = fields_of(message);
     struct field it;
-    struct rt_bytes name = {0};
-    while (fields_next(&f, &it) > 0)
+    bool is_empty = true;
+    int more;
+    while ((more = fields_next(&f, &it)) > 0)
         if (it.number == 1 && it.wire == FIELD_LEN)
-            name = it.bytes;
-    return name;
+            is_empty = it.bytes.len == 0;
+    return more ? more : is_empty;
+}
+
+static struct rt_bytes put_health(uint8_t *answer, enum health health)
+{
+    uint8_t *end = field_put_uint(answer, 1, health);
+    return rt_bytes(answer, (size_t)(end - answer));
 }
 
 enum grpc_done serve_health_check(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
-    (void)ctx;
-    if (service_name(message).len) {
-        serve_fail_status(call, STATUS_UNKNOWN_SERVICE);
-        return GRPC_DONE;
-    }
+    struct service *s = ctx;
     uint8_t answer[16];
-    uint8_t *to = field_put_uint(answer, 1, HEALTH_SERVING);
-    grpc_reply(call, &(struct grpc_part){.bytes = rt_bytes(answer, (size_t)(to - answer))}, 1);
+    int known = is_known_service(message);
+    if (known < 0)
+        serve_fail(s, call, known);
+    else if (known == 0)
+        serve_fail_status(call, STATUS_UNKNOWN_SERVICE);
+    else
+        grpc_reply(call, &(struct grpc_part){.bytes = put_health(answer, HEALTH_SERVING)}, 1);
     return GRPC_DONE;
 }
 
-static int send_health(struct grpc_call *call, enum health health)
-{
-    uint8_t answer[16];
-    uint8_t *to = field_put_uint(answer, 1, health);
-    return grpc_send(call, &(struct grpc_part){.bytes = rt_bytes(answer, (size_t)(to - answer))}, 1, RT_FOREVER);
-}
-
+/* One answer a change; this member serves from its first call to its end, so there is one. */
 enum grpc_done serve_health_watch(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
-    (void)ctx;
-    int err = send_health(call, service_name(message).len ? HEALTH_SERVICE_UNKNOWN : HEALTH_SERVING);
+    struct service *s = ctx;
+    uint8_t answer[16];
+    int known = is_known_service(message);
+    int err = known < 0 ? known : 0;
+    if (err == 0) {
+        enum health health = known ? HEALTH_SERVING : HEALTH_SERVICE_UNKNOWN;
+        err = grpc_send(call, &(struct grpc_part){.bytes = put_health(answer, health)}, 1, RT_FOREVER);
+    }
     while (err == 0)
         err = grpc_wait_wake(call, RT_FOREVER);
-    serve_fail(call, err == -ESHUTDOWN ? MEMBER_STOPPED : err);
+    serve_fail(s, call, err);
     return GRPC_DONE;
 }

@@ -1,35 +1,61 @@
 /* kv/service/dispatch.c: from the table of methods to the handlers, and what every handler needs: a
- * deadline, a header, a proposal, a way to fail. */
+ * deadline, a header, a proposal, a way to fail. One method is one line of rpc.def. */
 #include "kv/service/serve.h"
 #include "rt/go.h"
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 
 #define SHAPE_UNARY GRPC_UNARY
 #define SHAPE_SERVER GRPC_SERVER_STREAM
 #define SHAPE_BIDI GRPC_BIDI
 
-static const struct grpc_method methods[] = {
-#define RPC(service, method, request, response, shape, needs, handler)                             \
-    {service, #method, SHAPE_##shape, false, handler, 0},
+typedef enum grpc_done handler(void *ctx, struct grpc_call *call, struct rt_bytes message);
+static const struct {
+    const char *service, *name;
+    enum grpc_shape shape;
+    handler *serve; // NULL: not built yet
+} methods[] = {
+#define RPC(service, method, request, response, shape, needs, serve)                               \
+    {service, #method, SHAPE_##shape, serve},
 #include "proto/rpc.def"
 };
+enum { METHODS = sizeof(methods) / sizeof(methods[0]) };
 
-/* End streams that want a leader when there has been none for long. Ends when the member stops. */
-static void watch_leader(void *arg)
+/* Every call of a client begins here. What is checked holds for all methods; the first to complain is
+ * heard, in etcd's order. */
+static enum grpc_done dispatch(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
-    struct service *s = arg;
-    while (!atomic_load(&s->stopping)) {
-        int err = member_wait_no_leader(s->member, rt_after_ns(RT_SECOND));
-        if (err == MEMBER_STOPPED)
-            break;
-        if (err)
-            continue;
-        serve_end_leader_calls(s);
-        rt_sleep_ns(s->config.election_ms * RT_MS);
+    struct service *s = ctx;
+    const char *version = grpc_call_client_version(call);
+    if (version && !fields_utf8_is_valid(rt_bytes(version, strlen(version)))) {
+        serve_fail_status(call, STATUS_BAD_CLIENT_VERSION);
+        return GRPC_DONE;
     }
-    rt_note_set(&s->leader_watch_ended);
+    struct member_status status;
+    member_status(s->member, &status);
+    if (grpc_call_needs_leader(call) && !status.leader) {
+        serve_fail(s, call, MEMBER_NO_LEADER);
+        return GRPC_DONE;
+    }
+    uint32_t method = grpc_call_tag(call);
+    assert(method < METHODS);
+    return methods[method].serve(s, call, message);
+}
+
+/* The methods that have a handler; of the others proto says that they are unknown (Unimplemented). */
+static uint32_t list_built(struct grpc_method *out)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < METHODS; i++)
+        if (methods[i].serve)
+            out[count++] = (struct grpc_method){
+                .service = methods[i].service,
+                .name = methods[i].name,
+                .shape = methods[i].shape,
+                .serve = dispatch,
+                .tag = i,
+            };
+    return count;
 }
 
 struct service *service_new(const struct service_config *config)
@@ -44,23 +70,20 @@ struct service *service_new(const struct service_config *config)
     s->metrics_http = http;
     s->metrics_http.serve = serve_http_metrics;
 
-    // A method without a handler is left out, so that proto says Unimplemented for it.
-    struct grpc_method built[sizeof(methods) / sizeof(methods[0])];
-    uint32_t count = 0;
-    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-        if (methods[i].serve)
-            built[count++] = methods[i];
+    struct grpc_method built[METHODS];
+    uint32_t count = list_built(built);
     s->grpc = grpc_server_new(&(struct grpc_server_options){
         .methods = built,
         .method_count = count,
         .ctx = s,
         .http1 = &http,
-        .max_receive_bytes = config->max_request_bytes + SERVICE_FRAGMENT_EXTRA,
+        .max_receive_bytes = config->max_request_bytes + SERVICE_RECEIVE_EXTRA,
         .log = config->log,
         .metrics = config->metrics,
     });
-    if (rt_go("leader-watch", watch_leader, s)) // ends when the member stops
-        rt_note_set(&s->leader_watch_ended);
+    int err = rt_go("leader-watch", leader_calls_watch, s); // ends when the member or the service stops
+    if (err)
+        rt_fatal("no goroutine to watch the leader: the service cannot start");
     return s;
 }
 
@@ -101,13 +124,47 @@ void serve_fail_status(struct grpc_call *call, enum service_status status)
     grpc_fail(call, (enum grpc_code)service_status_code(status), service_status_text(status));
 }
 
-void serve_fail(struct grpc_call *call, int err)
+/* A status that no table foresaw is our mistake: whoever sees it at a client finds it in the log. */
+static void log_bug(struct service *s, const struct grpc_call *call, int err)
+{
+    const struct grpc_method *method = grpc_call_method(call);
+    if (rt_log_gate_open(&s->bug_gate, RT_SECOND))
+        rt_log(s->config.log, RT_LOG_ERROR, "a call ended with a code that clients have no status for",
+               rt_f_str("service", method->service), rt_f_str("method", method->name), rt_f_int("code", err));
+}
+
+void serve_fail(struct service *s, struct grpc_call *call, int err)
 {
     assert(err != 0);
     int ended = grpc_call_err(call);
     if (ended == -ETIMEDOUT || ended == -ECANCELED)
         err = ended;
-    serve_fail_status(call, service_status_of(err));
+    enum service_status status = service_status_of(err);
+    if (status == STATUS_INTERNAL)
+        log_bug(s, call, err);
+    serve_fail_status(call, status);
+}
+
+int serve_read_numbers(struct rt_bytes message, uint64_t *out, uint32_t count)
+{
+    struct fields f = fields_of(message);
+    struct field it;
+    int more;
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = 0;
+    while ((more = fields_next(&f, &it)) > 0)
+        if (it.wire == FIELD_VARINT && it.number <= count)
+            out[it.number - 1] = it.value;
+    return more;
+}
+
+bool serve_numbers(struct service *s, struct grpc_call *call, struct rt_bytes message, uint64_t *out,
+                   uint32_t count)
+{
+    int err = serve_read_numbers(message, out, count);
+    if (err)
+        serve_fail(s, call, err);
+    return err == 0;
 }
 
 void serve_add_header(struct service *s, struct rt_string *out, int64_t revision)
@@ -160,12 +217,16 @@ bool serve_propose(struct service *s, struct grpc_call *call, enum store_command
 {
     *result = (struct store_result){0};
     *out = (struct member_outcome){.result = result};
+    if (request.len + SERVICE_ENTRY_OVERHEAD > s->config.max_request_bytes) {
+        serve_fail(s, call, STORE_TOO_LARGE);
+        return false;
+    }
     struct member_proposal proposal = {
         .kind = kind, .body = request, .deadline_ns = serve_deadline_ns(s, call)};
     int err = member_propose(s->member, &proposal, out);
     if (err == 0 && result->code == 0)
         return true;
-    serve_fail(call, err ? err : result->code);
+    serve_fail(s, call, err ? err : result->code);
     if (err == 0)
         serve_release(s, result, out);
     return false;
@@ -181,6 +242,6 @@ bool serve_barrier(struct service *s, struct grpc_call *call)
 {
     int err = member_read_barrier(s->member, serve_deadline_ns(s, call));
     if (err)
-        serve_fail(call, err);
+        serve_fail(s, call, err);
     return err == 0;
 }

@@ -2,7 +2,6 @@
  * also shows the insides of the process. Shapes are etcd's (3.5 and later). */
 #include "kv/service/serve.h"
 #include "rt/inspect.h"
-#include <stdio.h>
 
 static bool is_path(const struct http1_request *r, const char *path)
 {
@@ -63,7 +62,7 @@ static void serve_health(struct service *s, const struct http1_request *r, struc
     out->status = *reason ? 503 : 200;
     out->content_type = "application/json";
     rt_string_printf(&out->body, "{\"health\":\"%s\",\"reason\":\"%s\"}", *reason ? "false" : "true", reason);
-    if (*reason)
+    if (*reason && rt_log_gate_open(&s->health_gate, RT_SECOND))
         rt_log(s->config.log, RT_LOG_WARN, "serving /health false", rt_f_str("reason", reason));
 }
 

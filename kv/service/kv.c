@@ -2,67 +2,45 @@
  * what needs the state (leases, keys, revisions) is checked again when they are applied. */
 #include "kv/service/serve.h"
 
-static enum grpc_done fail(struct grpc_call *call, int err)
+/* Answer a read by what `read` finds, linearizably unless the request says that it may be stale. */
+static enum grpc_done serve_read(struct service *s, struct grpc_call *call, struct rt_bytes message,
+                                 bool may_be_stale,
+                                 int (*read)(struct store *store, struct rt_bytes request,
+                                             struct rt_string *body, int64_t *revision))
 {
-    serve_fail(call, err);
+    if (!may_be_stale && !serve_barrier(s, call))
+        return GRPC_DONE;
+    struct rt_string body = {0};
+    int64_t revision;
+    int err = read(s->store, message, &body, &revision);
+    if (err)
+        serve_fail(s, call, err);
+    else
+        serve_answer(s, call, revision, &body);
+    rt_string_deinit(&body);
     return GRPC_DONE;
 }
 
-/* A boolean field of a message; the last one counts. */
-static bool flag_of(struct rt_bytes message, uint32_t number)
-{
-    struct fields f = fields_of(message);
-    struct field it;
-    bool flag = false;
-    while (fields_next(&f, &it) > 0)
-        if (it.number == number && it.wire == FIELD_VARINT)
-            flag = it.value != 0;
-    return flag;
-}
-
+enum { RANGE_SERIALIZABLE = 7 }; // the field's number
 enum grpc_done serve_range(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
-    struct service *s = ctx;
-    if (!flag_of(message, 7 /* serializable */) && !serve_barrier(s, call))
+    uint64_t fields[RANGE_SERIALIZABLE];
+    if (!serve_numbers(ctx, call, message, fields, RANGE_SERIALIZABLE))
         return GRPC_DONE;
-    struct rt_string body = {0};
-    int64_t revision;
-    int err = store_range(s->store, message, &body, &revision);
-    if (err) {
-        rt_string_deinit(&body);
-        return fail(call, err);
-    }
-    serve_answer(s, call, revision, &body);
-    return GRPC_DONE;
-}
-
-static enum grpc_done serve_read_txn(struct service *s, struct grpc_call *call, struct rt_bytes message,
-                                     bool serializable)
-{
-    if (!serializable && !serve_barrier(s, call))
-        return GRPC_DONE;
-    struct rt_string body = {0};
-    int64_t revision;
-    int err = store_read_txn(s->store, message, &body, &revision);
-    if (err) {
-        rt_string_deinit(&body);
-        return fail(call, err);
-    }
-    serve_answer(s, call, revision, &body);
-    return GRPC_DONE;
+    return serve_read(ctx, call, message, fields[RANGE_SERIALIZABLE - 1] != 0, store_range);
 }
 
 static enum grpc_done serve_write(struct service *s, struct grpc_call *call, struct rt_bytes message,
                                   enum store_command_kind kind)
 {
     struct store_request request;
-    if (message.len + SERVICE_ENTRY_OVERHEAD > s->config.max_request_bytes)
-        return fail(call, STORE_TOO_LARGE);
     int err = store_check(kind, message, s->config.max_txn_ops, &request);
-    if (err)
-        return fail(call, err);
+    if (err) {
+        serve_fail(s, call, err);
+        return GRPC_DONE;
+    }
     if (request.read_only)
-        return serve_read_txn(s, call, message, request.serializable);
+        return serve_read(s, call, message, request.serializable, store_read_txn);
     struct store_result result;
     struct member_outcome out;
     if (!serve_propose(s, call, kind, message, &result, &out))
@@ -70,7 +48,7 @@ static enum grpc_done serve_write(struct service *s, struct grpc_call *call, str
     struct rt_string body = {0};
     err = store_answer(s->store, kind, out.body, &result, &body);
     if (err)
-        serve_fail(call, err);
+        serve_fail(s, call, err);
     else
         serve_answer(s, call, result.revision, &body);
     rt_string_deinit(&body);
@@ -93,34 +71,25 @@ enum grpc_done serve_txn(void *ctx, struct grpc_call *call, struct rt_bytes mess
     return serve_write(ctx, call, message, STORE_TXN);
 }
 
-static int64_t revision_of(struct rt_bytes message)
-{
-    struct fields f = fields_of(message);
-    struct field it;
-    int64_t revision = 0;
-    while (fields_next(&f, &it) > 0)
-        if (it.number == 1 && it.wire == FIELD_VARINT)
-            revision = (int64_t)it.value;
-    return revision;
-}
-
 enum grpc_done serve_compact(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    int err = store_check(STORE_COMPACT, message, 0, NULL);
-    if (err)
-        return fail(call, err);
+    enum { REVISION, PHYSICAL, FIELDS };
+    uint64_t fields[FIELDS];
+    if (!serve_numbers(s, call, message, fields, FIELDS))
+        return GRPC_DONE;
     struct store_result result;
     struct member_outcome out;
     if (!serve_propose(s, call, STORE_COMPACT, message, &result, &out))
         return GRPC_DONE;
-    if (flag_of(message, 2 /* physical */))
-        err = store_wait_compacted(s->store, revision_of(message), serve_deadline_ns(s, call));
-    struct rt_string body = {0};
+    int64_t revision = result.revision;
+    serve_release(s, &result, &out); // its pin would hold up what we wait for
+    int err = 0;
+    if (fields[PHYSICAL])
+        err = store_wait_compacted(s->store, (int64_t)fields[REVISION], serve_deadline_ns(s, call));
     if (err)
-        serve_fail(call, err);
+        serve_fail(s, call, err);
     else
-        serve_answer(s, call, result.revision, &body);
-    serve_release(s, &result, &out);
+        serve_answer(s, call, revision, &(struct rt_string){0});
     return GRPC_DONE;
 }

@@ -3,36 +3,12 @@
 #include "kv/service/serve.h"
 #include <errno.h>
 
-/* LeaseX(ID): field `number` of the message. */
-static int64_t int_field(struct rt_bytes message, uint32_t number)
-{
-    struct fields f = fields_of(message);
-    struct field it;
-    int64_t value = 0;
-    while (fields_next(&f, &it) > 0)
-        if (it.number == number && it.wire == FIELD_VARINT)
-            value = (int64_t)it.value;
-    return value;
-}
-
-static bool is_message(struct grpc_call *call, struct rt_bytes message)
-{
-    struct fields f = fields_of(message);
-    struct field it;
-    int more;
-    while ((more = fields_next(&f, &it)) > 0)
-        ;
-    if (more < 0)
-        serve_fail(call, more);
-    return more == 0;
-}
-
 enum grpc_done serve_lease_grant(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
     int err = store_check(STORE_LEASE_GRANT, message, 0, NULL);
     if (err) {
-        serve_fail(call, err);
+        serve_fail(s, call, err);
         return GRPC_DONE;
     }
     struct store_result result;
@@ -52,7 +28,7 @@ enum grpc_done serve_lease_revoke(void *ctx, struct grpc_call *call, struct rt_b
     struct service *s = ctx;
     int err = store_check(STORE_LEASE_REVOKE, message, 0, NULL);
     if (err) {
-        serve_fail(call, err);
+        serve_fail(s, call, err);
         return GRPC_DONE;
     }
     struct store_result result;
@@ -84,27 +60,41 @@ static int keep_alive(struct service *s, struct grpc_call *call, int64_t lease)
     return err;
 }
 
+/* Requests until the client has no more: 0; or why the stream is over. */
+static int keep_all_alive(struct service *s, struct grpc_call *call, const struct leader_call *watched)
+{
+    for (;;) {
+        struct rt_buf *request;
+        int got = grpc_recv(call, &request, RT_FOREVER);
+        if (atomic_load(&watched->lost) && (got == 1 || got == -EAGAIN)) {
+            if (got == 1)
+                rt_buf_unref(request);
+            return MEMBER_NO_LEADER;
+        }
+        if (got == -EAGAIN)
+            continue;
+        if (got != 1)
+            return got;
+        uint64_t lease;
+        int err = serve_read_numbers(rt_buf_bytes(request), &lease, 1);
+        rt_buf_unref(request);
+        if (err == 0)
+            err = keep_alive(s, call, (int64_t)lease);
+        if (err)
+            return err;
+    }
+}
+
 enum grpc_done serve_lease_keep_alive(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    (void)message;
-    struct rt_buf *request = NULL;
-    int err = 0;
-    while (err == 0) {
-        int got = grpc_recv(call, &request, RT_FOREVER);
-        if (got == 0)
-            return GRPC_DONE;
-        if (got == -EAGAIN)
-            continue;
-        if (got < 0) {
-            err = got == -ESHUTDOWN ? MEMBER_STOPPED : got;
-            break;
-        }
-        int64_t lease = int_field(rt_buf_bytes(request), 1);
-        rt_buf_unref(request);
-        err = keep_alive(s, call, lease);
-    }
-    serve_fail(call, err == -ESHUTDOWN ? MEMBER_STOPPED : err);
+    (void)message; // they come by grpc_recv
+    struct leader_call watched;
+    leader_call_enter(s, &watched, call);
+    int err = keep_all_alive(s, call, &watched);
+    leader_call_leave(s, &watched);
+    if (err)
+        serve_fail(s, call, err);
     return GRPC_DONE;
 }
 
@@ -118,16 +108,18 @@ static int add_key(void *arg, struct rt_bytes key)
 enum grpc_done serve_lease_time_to_live(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    if (!is_message(call, message))
+    enum { ID, KEYS, FIELDS };
+    uint64_t fields[FIELDS];
+    if (!serve_numbers(s, call, message, fields, FIELDS))
         return GRPC_DONE;
-    int64_t lease = int_field(message, 1);
-    bool wants_keys = int_field(message, 2) != 0;
+    int64_t lease = (int64_t)fields[ID];
+    bool wants_keys = fields[KEYS] != 0;
     if (wants_keys && !serve_barrier(s, call))
         return GRPC_DONE;
     int64_t remaining_s = 0, granted_s = 0;
     int err = member_lease_ttl(s->member, lease, serve_deadline_ns(s, call), &remaining_s, &granted_s);
     if (err && err != MEMBER_NO_LEASE) {
-        serve_fail(call, err);
+        serve_fail(s, call, err);
         return GRPC_DONE;
     }
     struct rt_string body = {0};
@@ -145,7 +137,7 @@ enum grpc_done serve_lease_time_to_live(void *ctx, struct grpc_call *call, struc
 enum grpc_done serve_lease_leases(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    if (!is_message(call, message))
+    if (!serve_numbers(s, call, message, NULL, 0))
         return GRPC_DONE;
     int64_t *ids;
     uint32_t count = store_lease_list(s->store, &ids);

@@ -10,7 +10,10 @@ enum {
     SERVICE_ENTRY_OVERHEAD = 64,         // bytes of an entry besides the request, for max-request-bytes
     SERVICE_COPY_BYTES = 4096,           // smaller bodies are copied into the answer, others handed over
     SERVICE_METRICS_CONNECTIONS = 64,    // at once on a metrics port; more are closed
+    SERVICE_RECEIVE_EXTRA = 512 * 1024,  // a message may be this much larger than max-request-bytes before
+                                         // gRPC refuses it (ResourceExhausted), as in etcd
     SERVICE_FRAGMENT_EXTRA = 512 * 1024, // a watch's answer larger than max-request-bytes and this is cut
                                          // when the client allows it (WatchCreateRequest.fragment)
+    SERVICE_PARTS_MAX = 64,              // pieces of a watch's answer sent in place; more are copied
     SERVICE_CREATES_MAX = 1024,          // creates of a stream that wait for their answer; then reading stops
 };

@@ -17,7 +17,8 @@ static uint32_t list_alarms(struct service *s, enum store_alarm_type type, struc
 enum grpc_done serve_status(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    (void)message; // no fields
+    if (!serve_numbers(s, call, message, NULL, 0))
+        return GRPC_DONE;
     struct member_status status;
     member_status(s->member, &status);
     struct rt_string body = {0};
@@ -48,11 +49,12 @@ enum grpc_done serve_status(void *ctx, struct grpc_call *call, struct rt_bytes m
 enum grpc_done serve_hash(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    (void)message; // no fields
+    if (!serve_numbers(s, call, message, NULL, 0))
+        return GRPC_DONE;
     uint32_t hash;
     int err = store_hash(s->store, &hash);
     if (err) {
-        serve_fail(call, err);
+        serve_fail(s, call, err);
         return GRPC_DONE;
     }
     struct rt_string body = {0};
@@ -64,19 +66,14 @@ enum grpc_done serve_hash(void *ctx, struct grpc_call *call, struct rt_bytes mes
 enum grpc_done serve_hash_kv(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    struct fields f = fields_of(message);
-    struct field it;
-    int64_t at = 0;
-    int err;
-    while ((err = fields_next(&f, &it)) > 0)
-        if (it.number == 1 && it.wire == FIELD_VARINT)
-            at = (int64_t)it.value;
+    uint64_t revision;
+    if (!serve_numbers(s, call, message, &revision, 1))
+        return GRPC_DONE;
     uint32_t hash;
-    int64_t compact_revision;
-    if (err == 0)
-        err = store_hash_kv(s->store, at, &hash, &compact_revision, &at);
+    int64_t compact_revision, at;
+    int err = store_hash_kv(s->store, (int64_t)revision, &hash, &compact_revision, &at);
     if (err) {
-        serve_fail(call, err);
+        serve_fail(s, call, err);
         return GRPC_DONE;
     }
     struct rt_string body = {0};
@@ -88,25 +85,6 @@ enum grpc_done serve_hash_kv(void *ctx, struct grpc_call *call, struct rt_bytes 
 }
 
 enum alarm_action { ALARM_GET, ALARM_ACTIVATE, ALARM_DEACTIVATE };
-struct alarm_request {
-    uint64_t action, member, type;
-};
-
-static int read_alarm(struct rt_bytes message, struct alarm_request *out)
-{
-    struct fields f = fields_of(message);
-    struct field it;
-    int more;
-    *out = (struct alarm_request){0};
-    while ((more = fields_next(&f, &it)) > 0)
-        switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->action = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->member = it.value; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->type = it.value; break;
-        }
-    return more;
-}
-
 static void add_alarm(struct rt_string *out, uint64_t member, uint64_t type)
 {
     size_t mark = field_begin(out, 2);
@@ -118,17 +96,18 @@ static void add_alarm(struct rt_string *out, uint64_t member, uint64_t type)
 enum grpc_done serve_alarm(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    struct alarm_request request;
-    int err = read_alarm(message, &request);
+    enum { ACTION, MEMBER, TYPE, FIELDS };
+    uint64_t fields[FIELDS];
+    int err = serve_read_numbers(message, fields, FIELDS);
     if (err == 0)
         err = store_check(STORE_ALARM, message, 0, NULL);
     if (err) {
-        serve_fail(call, err);
+        serve_fail(s, call, err);
         return GRPC_DONE;
     }
     struct store_alarm *alarms;
-    uint32_t count = list_alarms(s, (enum store_alarm_type)request.type, &alarms);
-    bool changes = request.action != ALARM_GET && request.type != STORE_ALARM_NONE;
+    uint32_t count = list_alarms(s, (enum store_alarm_type)fields[TYPE], &alarms);
+    bool changes = fields[ACTION] != ALARM_GET && fields[TYPE] != STORE_ALARM_NONE;
     struct store_result result;
     struct member_outcome out;
     if (changes && !serve_propose(s, call, STORE_ALARM, message, &result, &out)) {
@@ -139,10 +118,10 @@ enum grpc_done serve_alarm(void *ctx, struct grpc_call *call, struct rt_bytes me
         serve_release(s, &result, &out);
     // GET: all of the type; DEACTIVATE: what was there and is not now; ACTIVATE: what was asked for.
     struct rt_string body = {0};
-    if (request.action == ALARM_ACTIVATE && changes)
-        add_alarm(&body, request.member, request.type);
-    for (uint32_t i = 0; i < count && request.action != ALARM_ACTIVATE; i++)
-        if (request.action == ALARM_GET || (changes && alarms[i].member == request.member))
+    if (fields[ACTION] == ALARM_ACTIVATE && changes)
+        add_alarm(&body, fields[MEMBER], fields[TYPE]);
+    for (uint32_t i = 0; i < count && fields[ACTION] != ALARM_ACTIVATE; i++)
+        if (fields[ACTION] == ALARM_GET || (changes && alarms[i].member == fields[MEMBER]))
             add_alarm(&body, alarms[i].member, alarms[i].type);
     rt_free(alarms);
     serve_answer(s, call, store_revision(s->store), &body);
@@ -153,22 +132,17 @@ enum grpc_done serve_alarm(void *ctx, struct grpc_call *call, struct rt_bytes me
  * header. */
 enum grpc_done serve_defragment(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
-    (void)ctx;
-    (void)message;
-    grpc_reply(call, NULL, 0);
+    struct service *s = ctx;
+    if (serve_numbers(s, call, message, NULL, 0))
+        grpc_reply(call, NULL, 0);
     return GRPC_DONE;
 }
 
 enum grpc_done serve_move_leader(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    struct fields f = fields_of(message);
-    struct field it;
-    uint64_t target = 0;
-    int err;
-    while ((err = fields_next(&f, &it)) > 0)
-        if (it.number == 1 && it.wire == FIELD_VARINT)
-            target = it.value;
+    uint64_t target;
+    int err = serve_read_numbers(message, &target, 1);
     if (err == 0 && !member_is_leader(s->member))
         err = MEMBER_NOT_LEADER;
     if (err == 0 && target == 0)
@@ -178,7 +152,7 @@ enum grpc_done serve_move_leader(void *ctx, struct grpc_call *call, struct rt_by
     if (err == MEMBER_TIMEOUT)
         serve_fail_status(call, STATUS_TIMEOUT_TRANSFER);
     else if (err)
-        serve_fail(call, err);
+        serve_fail(s, call, err);
     else
         grpc_reply(call, NULL, 0); // etcd's answer has no header
     return GRPC_DONE;

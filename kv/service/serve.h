@@ -11,8 +11,6 @@
 #include "proto/http1.h"
 #include "rt/sync.h"
 
-struct watch_call; // watch.c
-
 struct service {
     struct service_config config;
     struct member *member;
@@ -20,10 +18,10 @@ struct service {
     uint64_t cluster_id, member_id;
     struct grpc_server *grpc;
     struct http1_options metrics_http;
-    // Streams whose clients asked to be told when there is no leader.
     struct rt_mutex leader_calls_lock;
-    struct watch_call *leader_calls; // leader_calls_lock
+    struct leader_call *leader_calls; // leader_calls_lock
     struct rt_note leader_watch_ended;
+    struct rt_log_gate health_gate, bug_gate;
     _Atomic bool stopping;
 };
 
@@ -38,9 +36,16 @@ struct service {
 int64_t serve_deadline_ns(const struct service *s, const struct grpc_call *call);
 
 /* End the call with the status of `err` (see service_status_of); a call that was cancelled or is
- * past its deadline ends with that instead. */
-void serve_fail(struct grpc_call *call, int err);
+ * past its deadline ends with that instead. A code that nobody foresaw is logged. */
+void serve_fail(struct service *s, struct grpc_call *call, int err);
 void serve_fail_status(struct grpc_call *call, enum service_status status);
+
+/* Read a message of whole numbers (and booleans): out[i] becomes the last value of field i + 1, 0 when
+ * it is absent. Other fields are skipped. 0 or FIELDS_MALFORMED. */
+int serve_read_numbers(struct rt_bytes message, uint64_t *out, uint32_t count);
+/* The same; false when the bytes are no message and the call has been failed. */
+bool serve_numbers(struct service *s, struct grpc_call *call, struct rt_bytes message, uint64_t *out,
+                   uint32_t count);
 
 /* Answer with header (revision 0 leaves the field out) and `body`, which is used up. */
 void serve_answer(struct service *s, struct grpc_call *call, int64_t revision, struct rt_string *body);
@@ -48,7 +53,7 @@ void serve_answer(struct service *s, struct grpc_call *call, int64_t revision, s
 /* Append field 1, the ResponseHeader. */
 void serve_add_header(struct service *s, struct rt_string *out, int64_t revision);
 
-/* Propose `request` and wait for it; true when it was applied and the store did it, with *result and
+/* Propose `request` and wait for it; at most max-request-bytes. True when it was applied and the store did it, with *result and
  * *out to use and then to release by serve_release. False when the call has been failed. */
 bool serve_propose(struct service *s, struct grpc_call *call, enum store_command_kind kind,
                    struct rt_bytes request, struct store_result *result, struct member_outcome *out);
@@ -57,8 +62,19 @@ void serve_release(struct service *s, struct store_result *result, struct member
 /* Make what is read next linearizable. False when the call has been failed. */
 bool serve_barrier(struct service *s, struct grpc_call *call);
 
-/* End every stream that asked for a leader, for there is none.  (watch.c) */
-void serve_end_leader_calls(struct service *s);
+/* A stream whose client asked to be told when there is no leader ("hasleader").  (require_leader.c) */
+struct leader_call {
+    struct grpc_call *call;
+    struct leader_call *next, **link; // leader_calls_lock; link NULL: it did not ask
+    _Atomic bool lost;                // there is no leader: end with MEMBER_NO_LEADER
+};
+/* From enter to leave, `lost` is set and the call woken when there has been no leader for three
+ * election timeouts. Of a call that did not ask, nothing happens. Memory is the caller's. */
+void leader_call_enter(struct service *s, struct leader_call *l, struct grpc_call *call);
+void leader_call_leave(struct service *s, struct leader_call *l);
+/* The goroutine that does it; ends when the service or the member stops, and sets
+ * leader_watch_ended. */
+void leader_calls_watch(void *service);
 
 /* HTTP/1.1 on both ports.  (http.c) */
 void serve_http_client(void *ctx, const struct http1_request *request, struct http1_response *response);

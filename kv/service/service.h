@@ -25,7 +25,6 @@ struct service_config {
     uint32_t max_request_bytes; // of one encoded request
     uint32_t max_txn_ops;
     uint32_t election_ms;       // request timeouts are 5 s and two of these
-    int64_t quota_bytes;        // as reported by Status
     int64_t progress_notify_ns; // between progress notes on an idle watch
 };
 

@@ -76,6 +76,7 @@ static const struct {
     {FIELDS_TOO_BIG, STATUS_TOO_LARGE},
     {-ECANCELED, STATUS_CANCELED},
     {-ETIMEDOUT, STATUS_DEADLINE},
+    {-ESHUTDOWN, STATUS_STOPPED}, // a stream while the server drains
 };
 
 enum service_status service_status_of(int err)

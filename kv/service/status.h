@@ -15,6 +15,7 @@
     X(STATUS_DUPLICATE_KEY, GRPC_INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request") \
     X(STATUS_INVALID_SORT, GRPC_INVALID_ARGUMENT, "etcdserver: invalid sort option")               \
     X(STATUS_TOO_LARGE, GRPC_INVALID_ARGUMENT, "etcdserver: request is too large")                 \
+    X(STATUS_BAD_CLIENT_VERSION, GRPC_INVALID_ARGUMENT, "etcdserver: invalid client api version")  \
     X(STATUS_TOO_DEEP, GRPC_INVALID_ARGUMENT, "etcdserver: request is nested too deeply")          \
     X(STATUS_MALFORMED, GRPC_INTERNAL, "grpc: failed to unmarshal the received message: the bytes are no such message") \
     X(STATUS_COMPACTED, GRPC_OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted") \

@@ -3,8 +3,8 @@
  *
  *     client --> receive: create, cancel, progress --> store_watch_stream --> send --> client
  *
- * Whoever finds that the stream is over shuts the store's stream and wakes the other; the receiver
- * waits for the sender and cleans up. The store answers creates in the order of the requests, so a
+ * A sender that cannot go on says why and wakes the receiver; the receiver, when it is over for
+ * whatever reason, shuts the store's stream, waits for the sender and cleans up. The store answers creates in the order of the requests, so a
  * ring of "may be fragmented" bits goes along with them. */
 #include "kv/service/serve.h"
 #include "rt/go.h"
@@ -15,8 +15,8 @@ struct watch_call {
     struct service *s;
     struct grpc_call *call;
     struct store_watch_stream *stream;
-    struct watch_call *next, **link;  // leader_calls_lock; link NULL: not listed
-    _Atomic int ended;                // 0, or the first reason: a code, or -errno
+    struct leader_call watched;
+    _Atomic int ended;                // 0, or why the sender is over: a code, or -errno
     struct rt_note sender_ended;
     struct rt_sem creates;            // places in the ring
     uint64_t may_fragment[SERVICE_CREATES_MAX / 64]; // a place is written before its create is made
@@ -25,14 +25,6 @@ struct watch_call {
     int64_t *fragmented;              // sender only: ids of watches that may be cut
     uint32_t fragmented_count, fragmented_cap;
 };
-
-static void end(struct watch_call *w, int reason)
-{
-    int none = 0;
-    atomic_compare_exchange_strong(&w->ended, &none, reason);
-    store_watch_shut(w->stream);
-    grpc_call_wake(w->call);
-}
 
 /* ---- The sender ---- */
 
@@ -96,30 +88,39 @@ static void add_head(struct watch_call *w, struct rt_string *out, const struct s
     field_add_uint(out, 7, fragment);
 }
 
-/* Send events [from, to) of a batch as one message; neighbours in memory go as one part. */
-static int send_events(struct watch_call *w, const struct store_watch_batch *b, uint32_t from, uint32_t to)
+/* Events [from, to) as parts that stay where they are; neighbours in memory become one. How many, or 0
+ * when they are scattered too widely: then no reference is held. */
+static uint32_t gather_events(const struct store_watch_batch *b, uint32_t from, uint32_t to,
+                              struct grpc_part *parts, uint32_t max)
 {
-    enum { PARTS = 64 };
-    struct grpc_part parts[PARTS];
-    struct rt_string head = {0};
-    add_head(w, &head, b, to < b->event_count);
-    uint32_t count = 1;
+    uint32_t count = 0;
     for (uint32_t i = from; i < to; i++) {
         struct rt_bytes event = b->events[i];
-        struct grpc_part *last = &parts[count - 1];
-        if (count > 1 && last->bytes.data + last->bytes.len == event.data) {
-            last->bytes.len += event.len;
-        } else if (count < PARTS) {
+        struct rt_bytes *last = count ? &parts[count - 1].bytes : NULL;
+        if (last && last->data + last->len == event.data) {
+            last->len += event.len;
+        } else if (count < max) {
             parts[count++] = (struct grpc_part){.bytes = event, .owner = rt_buf_ref(b->buf)};
-        } else { // scattered widely: copy instead
-            for (uint32_t p = 1; p < count; p++)
-                rt_buf_unref(parts[p].owner);
-            for (count = 1, i = from; i < to; i++)
-                rt_string_append(&head, b->events[i].data, b->events[i].len);
+        } else {
+            while (count > 0)
+                rt_buf_unref(parts[--count].owner);
+            break;
         }
     }
+    return count;
+}
+
+/* Send events [from, to) of a batch, which may be none, as one message. */
+static int send_events(struct watch_call *w, const struct store_watch_batch *b, uint32_t from, uint32_t to)
+{
+    struct grpc_part parts[SERVICE_PARTS_MAX];
+    struct rt_string head = {0};
+    add_head(w, &head, b, to < b->event_count);
+    uint32_t count = gather_events(b, from, to, parts + 1, SERVICE_PARTS_MAX - 1);
+    for (uint32_t i = from; i < to && count == 0; i++)
+        rt_string_append(&head, b->events[i].data, b->events[i].len);
     parts[0] = (struct grpc_part){.bytes = rt_bytes(head.data, head.len)};
-    int err = grpc_send(w->call, parts, count, RT_FOREVER);
+    int err = grpc_send(w->call, parts, count + 1, RT_FOREVER);
     rt_string_deinit(&head);
     return err;
 }
@@ -154,38 +155,55 @@ static int64_t next_tick_ns(const struct service *s)
     return rt_after_ns(interval + (int64_t)(rt_random_u64() % (uint64_t)(interval / 10 + 1)));
 }
 
+/* The next batch to the client. 0, or why the stream is over. */
+static int send_next(struct watch_call *w, int64_t *tick_ns)
+{
+    // Checked first, so that a busy watch does not silence the idle ones beside it.
+    if (rt_now_ns() >= *tick_ns) {
+        store_watch_tick(w->stream);
+        *tick_ns = next_tick_ns(w->s);
+    }
+    struct store_watch_batch batch;
+    int err = store_watch_next(w->stream, *tick_ns, &batch);
+    if (err)
+        return err == STORE_TIMEOUT ? 0 : err;
+    err = send_batch(w, &batch);
+    store_watch_batch_deinit(&batch);
+    return err;
+}
+
 static void send_all(void *arg)
 {
     struct watch_call *w = arg;
     int64_t tick_ns = next_tick_ns(w->s);
     int err = 0;
-    while (err == 0) {
-        struct store_watch_batch batch;
-        err = store_watch_next(w->stream, tick_ns, &batch);
-        if (err == STORE_TIMEOUT) {
-            store_watch_tick(w->stream);
-            tick_ns = next_tick_ns(w->s);
-            err = 0;
-        } else if (err == 0) {
-            err = send_batch(w, &batch);
-            store_watch_batch_deinit(&batch);
-        }
-    }
-    if (err != STORE_CLOSED)
-        end(w, err);
+    while (err == 0)
+        err = send_next(w, &tick_ns);
+    atomic_store(&w->ended, err);
     rt_sem_release(&w->creates, SERVICE_CREATES_MAX); // the receiver waits no more
-    rt_note_set(&w->sender_ended);
+    grpc_call_wake(w->call);
+    rt_note_set(&w->sender_ended); // and it may return now
 }
 
 /* ---- The receiver ---- */
 
-static int add_filter(struct store_watch_options *o, uint64_t value)
+/* Unknown filters are of a newer API: ignored, as etcd does. */
+static uint32_t filter_of(uint64_t value)
 {
-    if (value == 0)
-        o->filters |= STORE_WATCH_NO_PUT;
-    else if (value == 1)
-        o->filters |= STORE_WATCH_NO_DELETE;
-    return 0; // others are of a newer API: ignored, as etcd does
+    return value == 0 ? STORE_WATCH_NO_PUT : value == 1 ? STORE_WATCH_NO_DELETE : 0;
+}
+
+static int read_packed_filters(struct rt_bytes packed, uint32_t *filters)
+{
+    struct fields f = fields_of(packed);
+    uint64_t value;
+    int err = 0;
+    while (err == 0 && f.next < f.end) {
+        err = fields_varint(&f, &value);
+        if (err == 0)
+            *filters |= filter_of(value);
+    }
+    return err;
 }
 
 static int read_create(struct rt_bytes message, struct store_watch_options *o, bool *may_fragment)
@@ -194,27 +212,20 @@ static int read_create(struct rt_bytes message, struct store_watch_options *o, b
     struct field it;
     int more;
     while ((more = fields_next(&f, &it)) > 0) {
+        int err = 0;
         switch (FIELD_KEY(it.number, it.wire)) {
         case FIELD_KEY(1, FIELD_LEN): o->key = it.bytes; break;
         case FIELD_KEY(2, FIELD_LEN): o->range_end = it.bytes; break;
         case FIELD_KEY(3, FIELD_VARINT): o->start_revision = (int64_t)it.value; break;
         case FIELD_KEY(4, FIELD_VARINT): o->progress_notify = it.value != 0; break;
-        case FIELD_KEY(5, FIELD_VARINT): add_filter(o, it.value); break;
-        case FIELD_KEY(5, FIELD_LEN): {
-            struct fields packed = fields_of(it.bytes);
-            uint64_t value;
-            while (packed.next < packed.end) {
-                int err = fields_varint(&packed, &value);
-                if (err)
-                    return err;
-                add_filter(o, value);
-            }
-            break;
-        }
+        case FIELD_KEY(5, FIELD_VARINT): o->filters |= filter_of(it.value); break;
+        case FIELD_KEY(5, FIELD_LEN): err = read_packed_filters(it.bytes, &o->filters); break;
         case FIELD_KEY(6, FIELD_VARINT): o->prev_kv = it.value != 0; break;
         case FIELD_KEY(7, FIELD_VARINT): o->id = (int64_t)it.value; break;
         case FIELD_KEY(8, FIELD_VARINT): *may_fragment = it.value != 0; break;
         }
+        if (err)
+            return err;
     }
     return more;
 }
@@ -234,15 +245,13 @@ static int create(struct watch_call *w, struct rt_bytes message)
     return 0;
 }
 
-static int64_t id_of(struct rt_bytes message)
+static int cancel(struct watch_call *w, struct rt_bytes message)
 {
-    struct fields f = fields_of(message);
-    struct field it;
-    int64_t id = 0;
-    while (fields_next(&f, &it) > 0)
-        if (it.number == 1 && it.wire == FIELD_VARINT)
-            id = (int64_t)it.value;
-    return id;
+    uint64_t id;
+    int err = serve_read_numbers(message, &id, 1);
+    if (err == 0)
+        store_watch_cancel(w->stream, (int64_t)id);
+    return err;
 }
 
 /* WatchRequest: a oneof, so the last member counts. */
@@ -260,8 +269,7 @@ static int take_request(struct watch_call *w, struct rt_bytes message)
     case 1:
         return create(w, last.bytes);
     case 2:
-        store_watch_cancel(w->stream, id_of(last.bytes));
-        return 0;
+        return cancel(w, last.bytes);
     case 3:
         store_watch_ask_progress(w->stream);
         return 0;
@@ -270,89 +278,48 @@ static int take_request(struct watch_call *w, struct rt_bytes message)
     }
 }
 
+/* Requests until the client has no more: 0; or why the stream is over. */
 static int receive_all(struct watch_call *w)
 {
     for (;;) {
-        struct rt_buf *request;
+        struct rt_buf *request = NULL;
         int got = grpc_recv(w->call, &request, RT_FOREVER);
-        int ended = atomic_load(&w->ended);
-        if (got == 1) {
-            int err = ended ? ended : take_request(w, rt_buf_bytes(request));
-            rt_buf_unref(request);
-            if (err)
-                return err;
-        } else if (got != -EAGAIN) {
+        if (got != 1 && got != -EAGAIN)
             return got;
-        } else if (ended) {
-            return ended;
-        }
+        int err = atomic_load(&w->ended);
+        if (err == 0 && atomic_load(&w->watched.lost))
+            err = MEMBER_NO_LEADER;
+        if (err == 0 && got == 1)
+            err = take_request(w, rt_buf_bytes(request));
+        rt_buf_unref(request);
+        if (err)
+            return err;
     }
-}
-
-static void list(struct watch_call *w)
-{
-    struct service *s = w->s;
-    rt_mutex_lock(&s->leader_calls_lock);
-    w->next = s->leader_calls;
-    w->link = &s->leader_calls;
-    if (w->next)
-        w->next->link = &w->next;
-    s->leader_calls = w;
-    rt_mutex_unlock(&s->leader_calls_lock);
-}
-
-static void unlist(struct watch_call *w)
-{
-    rt_mutex_lock(&w->s->leader_calls_lock);
-    *w->link = w->next;
-    if (w->next)
-        w->next->link = w->link;
-    rt_mutex_unlock(&w->s->leader_calls_lock);
-}
-
-void serve_end_leader_calls(struct service *s)
-{
-    rt_mutex_lock(&s->leader_calls_lock);
-    for (struct watch_call *w = s->leader_calls; w; w = w->next)
-        end(w, MEMBER_NO_LEADER);
-    rt_mutex_unlock(&s->leader_calls_lock);
 }
 
 enum grpc_done serve_watch(void *ctx, struct grpc_call *call, struct rt_bytes message)
 {
     struct service *s = ctx;
-    (void)message;
-    bool needs_leader = grpc_call_needs_leader(call);
-    struct member_status status;
-    member_status(s->member, &status);
-    if (needs_leader && !status.leader) {
-        serve_fail(call, MEMBER_NO_LEADER);
-        return GRPC_DONE;
-    }
+    (void)message; // they come by grpc_recv
     struct watch_call *w = rt_alloc_zero(sizeof *w);
     w->s = s;
     w->call = call;
     w->creates.count = SERVICE_CREATES_MAX;
     w->stream = store_watch_open(s->store);
-    if (rt_go("watch-sender", send_all, w)) { // ends when the store's stream is shut
-        store_watch_close(w->stream);
-        rt_free(w);
-        serve_fail(call, MEMBER_TOO_MANY);
-        return GRPC_DONE;
+    int err = rt_go("watch-sender", send_all, w); // ends when the store's stream is shut
+    if (err) {
+        err = MEMBER_TOO_MANY;
+    } else {
+        leader_call_enter(s, &w->watched, call);
+        err = receive_all(w);
+        leader_call_leave(s, &w->watched);
+        store_watch_shut(w->stream);
+        rt_note_wait(&w->sender_ended, RT_FOREVER);
     }
-    if (needs_leader)
-        list(w);
-    int err = receive_all(w);
-    if (needs_leader)
-        unlist(w);
-    store_watch_shut(w->stream);
-    rt_note_wait(&w->sender_ended, RT_FOREVER);
-    if (err == -ESHUTDOWN)
-        err = MEMBER_STOPPED;
-    if (err)
-        serve_fail(call, err);
     store_watch_close(w->stream);
     rt_free(w->fragmented);
     rt_free(w);
+    if (err)
+        serve_fail(s, call, err);
     return GRPC_DONE;
 }

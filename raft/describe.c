@@ -26,36 +26,52 @@ static struct text start(char *buf, size_t cap)
 const char *raft_error_text(int err)
 {
     switch ((enum raft_error)err) {
-    case RAFT_OK: return "done";
-    case RAFT_NO_LEADER: return "no leader";
-    case RAFT_FULL: return "too much is waiting";
-    case RAFT_TRANSFERRING: return "leadership is being transferred";
-    case RAFT_NOT_A_MEMBER: return "not a member";
-    case RAFT_NOT_LEADER: return "not the leader";
-    case RAFT_BAD_CONF_CHANGE: return "this configuration change is not possible";
-    case RAFT_BAD_MESSAGE: return "a message that no correct peer sends";
-    case RAFT_LOCAL_MESSAGE: return "cannot step raft local message";
-    case RAFT_UNKNOWN_PEER: return "cannot step as peer not found";
-    case RAFT_COMPACTED: return "the entry is compacted";
-    case RAFT_UNAVAILABLE: return "the entry is not in the log";
-    case RAFT_LATER: return "not in memory";
-    case RAFT_BAD_CONFIG: return "settings, hard state and log contradict each other";
+    case RAFT_OK:
+        return "done";
+    case RAFT_NO_LEADER:
+        return "no leader";
+    case RAFT_FULL:
+        return "too much is waiting";
+    case RAFT_TRANSFERRING:
+        return "leadership is being transferred";
+    case RAFT_NOT_A_MEMBER:
+        return "not a member";
+    case RAFT_NOT_LEADER:
+        return "not the leader";
+    case RAFT_BAD_CONF_CHANGE:
+        return "this configuration change is not possible";
+    case RAFT_BAD_MESSAGE:
+        return "a message that no correct peer sends";
+    case RAFT_LOCAL_MESSAGE:
+        return "cannot step raft local message";
+    case RAFT_UNKNOWN_PEER:
+        return "cannot step as peer not found";
+    case RAFT_COMPACTED:
+        return "the entry is compacted";
+    case RAFT_UNAVAILABLE:
+        return "the entry is not in the log";
+    case RAFT_LATER:
+        return "not in memory";
+    case RAFT_BAD_CONFIG:
+        return "settings, hard state and log contradict each other";
     }
     return "unknown error";
 }
 
 const char *raft_role_text(enum raft_role role)
 {
-    static const char *const text[] = {"StateFollower", "StatePreCandidate", "StateCandidate", "StateLeader"};
+    static const char *const text[] = {"StateFollower", "StatePreCandidate", "StateCandidate",
+                                       "StateLeader"};
     assert(role <= RAFT_LEADER);
     return text[role];
 }
 
 const char *raft_message_type_text(enum raft_message_type type)
 {
-    static const char *const text[] = {"MsgNone", "MsgApp", "MsgAppResp", "MsgVote", "MsgVoteResp", "MsgPreVote",
-                                       "MsgPreVoteResp", "MsgHeartbeat", "MsgHeartbeatResp", "MsgSnap", "MsgProp",
-                                       "MsgReadIndex", "MsgReadIndexResp", "MsgTransferLeader", "MsgTimeoutNow"};
+    static const char *const text[] = {
+        "MsgNone",    "MsgApp",         "MsgAppResp",       "MsgVote",           "MsgVoteResp",
+        "MsgPreVote", "MsgPreVoteResp", "MsgHeartbeat",     "MsgHeartbeatResp",  "MsgSnap",
+        "MsgProp",    "MsgReadIndex",   "MsgReadIndexResp", "MsgTransferLeader", "MsgTimeoutNow"};
     return (size_t)type < sizeof(text) / sizeof(text[0]) ? text[type] : "MsgUnknown";
 }
 
@@ -91,7 +107,8 @@ static void put_entry(struct text *t, const struct raft_entry *e)
 {
     static const char *const kind[] = {"EntryNormal", "EntryConfChange", "EntryConfChangeV2"};
     struct raft_conf_change cc;
-    say(t, "%" PRIu64 "/%" PRIu64 " %s", e->term, e->index, e->kind < 3 ? kind[e->kind] : "EntryUnknown");
+    say(t, "%" PRIu64 "/%" PRIu64 " %s", e->term, e->index,
+        e->kind < 3 ? kind[e->kind] : "EntryUnknown");
     if (e->kind == RAFT_ENTRY_NORMAL) {
         say(t, " ");
         put_quoted(t, e->data, e->len);
@@ -110,7 +127,8 @@ size_t raft_describe_entry(const struct raft_entry *e, char *buf, size_t cap)
     return t.len;
 }
 
-static void put_ids(struct text *t, const char *name, const struct raft_ids *s, const char *open, const char *close)
+static void put_ids(struct text *t, const char *name, const struct raft_ids *s, const char *open,
+                    const char *close)
 {
     say(t, "%s%s", name, open);
     for (uint32_t i = 0; i < s->count; i++)
@@ -148,8 +166,8 @@ size_t raft_describe_message(const struct raft_message *m, char *buf, size_t cap
     put_id(&t, m->from);
     say(&t, "->");
     put_id(&t, m->to);
-    say(&t, " %s Term:%" PRIu64 " Log:%" PRIu64 "/%" PRIu64, raft_message_type_text(m->type), m->term, m->log_term,
-        m->index);
+    say(&t, " %s Term:%" PRIu64 " Log:%" PRIu64 "/%" PRIu64, raft_message_type_text(m->type),
+        m->term, m->log_term, m->index);
     if (m->reject)
         say(&t, " Rejected (Hint: %" PRIu64 ")", m->reject_hint);
     if (m->commit)
@@ -167,7 +185,8 @@ size_t raft_describe_message(const struct raft_message *m, char *buf, size_t cap
         say(&t, "\n]");
     }
     if (m->snapshot) {
-        say(&t, "\n  Snapshot: Index:%" PRIu64 " Term:%" PRIu64 " ConfState:", m->snapshot->index, m->snapshot->term);
+        say(&t, "\n  Snapshot: Index:%" PRIu64 " Term:%" PRIu64 " ConfState:", m->snapshot->index,
+            m->snapshot->term);
         put_conf_state(&t, &m->snapshot->conf);
     }
     return t.len;
@@ -188,7 +207,8 @@ size_t raft_describe_config(const struct raft_conf_state *conf, char *buf, size_
     return t.len;
 }
 
-size_t raft_describe_progress(const struct raft_progress *p, const struct raft_window *w, char *buf, size_t cap)
+size_t raft_describe_progress(const struct raft_progress *p, const struct raft_window *w, char *buf,
+                              size_t cap)
 {
     static const char *const flow[] = {"StateProbe", "StateReplicate", "StateSnapshot"};
     struct text t = start(buf, cap);
@@ -202,7 +222,8 @@ size_t raft_describe_progress(const struct raft_progress *p, const struct raft_w
     if (!p->recently_active)
         say(&t, " inactive");
     if (p->inflights.count)
-        say(&t, " inflight=%zu%s", p->inflights.count, raft_inflights_full(&p->inflights, w) ? "[full]" : "");
+        say(&t, " inflight=%zu%s", p->inflights.count,
+            raft_inflights_full(&p->inflights, w) ? "[full]" : "");
     return t.len;
 }
 
@@ -225,6 +246,7 @@ const char *raft_text_of_change(struct raft *r, const struct raft_conf_change *c
     struct text t = start(r->voice.part, sizeof(r->voice.part));
     say(&t, "transition:ConfChangeTransition%s", transition[cc->transition]);
     for (uint32_t i = 0; i < cc->count; i++)
-        say(&t, " changes:{type:ConfChange%s node_id:%" PRIu64 "}", op[cc->change[i].op], cc->change[i].id);
+        say(&t, " changes:{type:ConfChange%s node_id:%" PRIu64 "}", op[cc->change[i].op],
+            cc->change[i].id);
     return r->voice.part;
 }

@@ -15,19 +15,23 @@ bool raft_election_is_promotable(const struct raft *r)
 
 bool raft_election_is_sticky(const struct raft *r)
 {
-    return r->config.check_quorum && r->leader != RAFT_NONE && r->election_elapsed < r->config.election_ticks;
+    return r->config.check_quorum && r->leader != RAFT_NONE &&
+           r->election_elapsed < r->config.election_ticks;
 }
 
-static void ask(struct raft *r, uint64_t id, enum raft_message_type type, uint64_t term, bool transfer)
+static void ask(struct raft *r, uint64_t id, enum raft_message_type type, uint64_t term,
+                bool transfer)
 {
     uint64_t last = raft_log_last_index(&r->log), last_term = raft_log_last_term(&r->log);
     if (id == r->id) {
-        enum raft_message_type own = type == RAFT_MSG_VOTE ? RAFT_MSG_VOTE_RESP : RAFT_MSG_PRE_VOTE_RESP;
+        enum raft_message_type own =
+            type == RAFT_MSG_VOTE ? RAFT_MSG_VOTE_RESP : RAFT_MSG_PRE_VOTE_RESP;
         raft_send(r, (struct raft_message){.type = own, .to = id, .term = term});
         return;
     }
     raft_say(&r->voice, RAFT_INFO,
-             "%" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 "] sent %s request to %" PRIx64 " at term %" PRIu64,
+             "%" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 "] sent %s request to %" PRIx64
+             " at term %" PRIu64,
              r->id, last_term, last, raft_message_type_text(type), id, r->term);
     raft_send(r, (struct raft_message){.type = type,
                                        .to = id,
@@ -58,7 +62,8 @@ static void campaign(struct raft *r, enum raft_campaign_kind kind)
 void raft_election_hup(struct raft *r, bool transfer)
 {
     if (r->role == RAFT_LEADER) {
-        raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " ignoring MsgHup because already leader", r->id);
+        raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " ignoring MsgHup because already leader",
+                 r->id);
         return;
     }
     if (!raft_election_is_promotable(r)) {
@@ -74,7 +79,8 @@ void raft_election_hup(struct raft *r, bool transfer)
                  r->id, r->term);
         return;
     }
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " is starting a new election at term %" PRIu64, r->id, r->term);
+    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " is starting a new election at term %" PRIu64, r->id,
+             r->term);
     if (transfer)
         campaign(r, RAFT_CAMPAIGN_TRANSFER);
     else
@@ -86,11 +92,12 @@ static enum raft_message_type answer_type(const struct raft_message *m)
     return m->type == RAFT_MSG_VOTE ? RAFT_MSG_VOTE_RESP : RAFT_MSG_PRE_VOTE_RESP;
 }
 
-static void say_vote(struct raft *r, const char *verb, const struct raft_message *m, const char *joint)
+static void say_vote(struct raft *r, const char *verb, const struct raft_message *m,
+                     const char *joint)
 {
     raft_say(&r->voice, RAFT_INFO,
-             "%" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 ", vote: %" PRIx64 "] %s %s %s %" PRIx64
-             " [logterm: %" PRIu64 ", index: %" PRIu64 "] at term %" PRIu64,
+             "%" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 ", vote: %" PRIx64
+             "] %s %s %s %" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 "] at term %" PRIu64,
              r->id, raft_log_last_term(&r->log), raft_log_last_index(&r->log), r->vote, verb,
              raft_message_type_text(m->type), joint, m->from, m->log_term, m->index, r->term);
 }
@@ -99,7 +106,8 @@ void raft_election_refuse(struct raft *r, const struct raft_message *m, bool say
 {
     if (say)
         say_vote(r, "rejected", m, "from");
-    raft_send(r, (struct raft_message){.type = answer_type(m), .to = m->from, .term = r->term, .reject = true});
+    raft_send(r, (struct raft_message){
+                     .type = answer_type(m), .to = m->from, .term = r->term, .reject = true});
 }
 
 /* We left the voters, and may hold entries of ours, as the leader that was to be removed, that nobody
@@ -140,16 +148,17 @@ void raft_election_handle_answer(struct raft *r, const struct raft_message *m)
 {
     const char *type = raft_message_type_text(m->type);
     uint32_t granted, rejected;
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " received %s%s from %" PRIx64 " at term %" PRIu64, r->id, type,
-             m->reject ? " rejection" : "", m->from, r->term);
+    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " received %s%s from %" PRIx64 " at term %" PRIu64,
+             r->id, type, m->reject ? " rejection" : "", m->from, r->term);
     raft_members_record_vote(&r->members, m->from, !m->reject);
     enum raft_vote_result result = raft_members_tally(&r->members, &granted, &rejected);
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " has received %u %s votes and %u vote rejections", r->id, granted,
-             type, rejected);
+    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " has received %u %s votes and %u vote rejections",
+             r->id, granted, type, rejected);
     switch (result) {
     case RAFT_VOTE_WON:
         if (!raft_election_is_promotable(r)) {
-            raft_become_follower(r, r->term, RAFT_NONE); // removed or demoted while the votes came in
+            raft_become_follower(r, r->term,
+                                 RAFT_NONE); // removed or demoted while the votes came in
         } else if (r->role == RAFT_PRE_CANDIDATE) {
             campaign(r, RAFT_CAMPAIGN_REAL);
         } else {
@@ -158,9 +167,11 @@ void raft_election_handle_answer(struct raft *r, const struct raft_message *m)
         }
         break;
     case RAFT_VOTE_LOST:
-        raft_become_follower(r, r->term, RAFT_NONE); // a lost pre-vote too: its term is one ahead of ours
+        raft_become_follower(r, r->term,
+                             RAFT_NONE); // a lost pre-vote too: its term is one ahead of ours
         break;
-    case RAFT_VOTE_PENDING: break;
+    case RAFT_VOTE_PENDING:
+        break;
     }
 }
 
@@ -171,7 +182,8 @@ void raft_election_check_quorum(struct raft *r)
     if (self)
         self->recently_active = true;
     if (!raft_members_quorum_active(&r->members)) {
-        raft_say(&r->voice, RAFT_WARN, "%" PRIx64 " stepped down to follower since quorum is not active", r->id);
+        raft_say(&r->voice, RAFT_WARN,
+                 "%" PRIx64 " stepped down to follower since quorum is not active", r->id);
         raft_become_follower(r, r->term, RAFT_NONE);
     }
     for (uint32_t i = 0; i < r->members.peer_count; i++)

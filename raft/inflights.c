@@ -21,8 +21,8 @@ static void grow(struct raft_inflights *in, const struct raft_env *env)
     in->first = 0;
 }
 
-void raft_inflights_add(struct raft_inflights *in, const struct raft_env *env, const struct raft_window *w,
-                        uint64_t index, uint64_t bytes)
+void raft_inflights_add(struct raft_inflights *in, const struct raft_env *env,
+                        const struct raft_window *w, uint64_t index, uint64_t bytes)
 {
     assert(!raft_inflights_full(in, w));
     if (in->count == in->cap)

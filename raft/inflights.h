@@ -12,7 +12,9 @@ struct raft_window {
     uint64_t max_bytes; // 0: no limit
 };
 
-struct raft_inflight { uint64_t index, bytes; };
+struct raft_inflight {
+    uint64_t index, bytes;
+};
 
 struct raft_inflights {
     struct raft_inflight *ring;
@@ -24,8 +26,9 @@ struct raft_inflights {
 
 bool raft_inflights_full(const struct raft_inflights *in, const struct raft_window *w);
 /* Requires: not full; index above all in it. */
-void raft_inflights_add(struct raft_inflights *in, const struct raft_env *env, const struct raft_window *w,
-                        uint64_t index, uint64_t bytes);
-void raft_inflights_free_up_to(struct raft_inflights *in, uint64_t index); // those with an index <= it
+void raft_inflights_add(struct raft_inflights *in, const struct raft_env *env,
+                        const struct raft_window *w, uint64_t index, uint64_t bytes);
+void raft_inflights_free_up_to(struct raft_inflights *in,
+                               uint64_t index); // those with an index <= it
 void raft_inflights_reset(struct raft_inflights *in);
 void raft_inflights_deinit(struct raft_inflights *in, const struct raft_env *env);

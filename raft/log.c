@@ -122,7 +122,8 @@ bool raft_log_is_up_to_date(const struct raft_log *l, uint64_t term, uint64_t in
     return term > last_term || (term == last_term && index >= raft_log_last_index(l));
 }
 
-uint64_t raft_log_find_by_term(const struct raft_log *l, uint64_t index, uint64_t term, uint64_t *term_out)
+uint64_t raft_log_find_by_term(const struct raft_log *l, uint64_t index, uint64_t term,
+                               uint64_t *term_out)
 {
     for (; index > 0; index--) {
         uint64_t ours;
@@ -150,7 +151,8 @@ static void replace_from(struct raft_log *l, const struct raft_entry *entries, s
             drop_unstable(l, 0);
             l->offset = from;
         } else {
-            raft_say(l->voice, RAFT_INFO, "truncate the unstable entries before index %" PRIu64, from);
+            raft_say(l->voice, RAFT_INFO, "truncate the unstable entries before index %" PRIu64,
+                     from);
             drop_unstable(l, from - l->offset);
         }
         l->in_progress = min64(l->in_progress, from);
@@ -160,7 +162,8 @@ static void replace_from(struct raft_log *l, const struct raft_entry *entries, s
         if (l->count)
             memmove(l->unstable, l->unstable + l->head, l->count * sizeof(*l->unstable));
         l->head = 0;
-        l->unstable = raft_grown(l->env, l->unstable, sizeof(*l->unstable), &l->cap, l->count + count);
+        l->unstable =
+            raft_grown(l->env, l->unstable, sizeof(*l->unstable), &l->cap, l->count + count);
     }
     for (size_t i = 0; i < count; i++) {
         assert(entries[i].index == from + i);
@@ -191,7 +194,8 @@ int raft_log_try_append(struct raft_log *l, uint64_t index, uint64_t term, uint6
         uint64_t at = entries[same].index;
         if (at <= l->committed) {
             raft_say(l->voice, RAFT_ERROR,
-                     "entry %" PRIu64 " of term %" PRIu64 " conflicts with a committed entry (commit %" PRIu64
+                     "entry %" PRIu64 " of term %" PRIu64
+                     " conflicts with a committed entry (commit %" PRIu64
                      "); the message is refused",
                      at, entries[same].term, l->committed);
             return RAFT_BAD_MESSAGE;
@@ -217,7 +221,8 @@ void raft_log_commit_to(struct raft_log *l, uint64_t index)
 }
 
 /* Entries of the unstable part, from lo on, after n that are in scratch already. */
-static int slice_unstable(struct raft_log *l, uint64_t lo, uint64_t hi, uint64_t max_bytes, int n, uint64_t bytes)
+static int slice_unstable(struct raft_log *l, uint64_t lo, uint64_t hi, uint64_t max_bytes, int n,
+                          uint64_t bytes)
 {
     for (; lo < hi && n < RAFT_SLICE_MAX; lo++) {
         const struct raft_entry *e = unstable_at(l, lo);
@@ -257,26 +262,35 @@ int raft_log_slice(struct raft_log *l, uint64_t lo, uint64_t hi, uint64_t max_by
     return slice_unstable(l, lo, hi, max_bytes, n, bytes);
 }
 
-bool raft_log_has_unstable(const struct raft_log *l) { return l->in_progress < l->offset + l->count; }
+bool raft_log_has_unstable(const struct raft_log *l)
+{
+    return l->in_progress < l->offset + l->count;
+}
 
-bool raft_log_has_new_snapshot(const struct raft_log *l) { return l->snapshot && !l->snapshot_in_progress; }
+bool raft_log_has_new_snapshot(const struct raft_log *l)
+{
+    return l->snapshot && !l->snapshot_in_progress;
+}
 
 void raft_log_stable_to(struct raft_log *l, uint64_t index, uint64_t term)
 {
     uint64_t ours, done;
-    if (index >= l->offset + l->count || (index < l->offset && !(l->snapshot && l->snapshot->index == index))) {
-        raft_say(l->voice, RAFT_INFO, "entry at index %" PRIu64 " missing from unstable log; ignoring", index);
+    if (index >= l->offset + l->count ||
+        (index < l->offset && !(l->snapshot && l->snapshot->index == index))) {
+        raft_say(l->voice, RAFT_INFO,
+                 "entry at index %" PRIu64 " missing from unstable log; ignoring", index);
         return;
     }
     if (index < l->offset) {
-        raft_say(l->voice, RAFT_INFO, "entry at index %" PRIu64 " matched unstable snapshot; ignoring", index);
+        raft_say(l->voice, RAFT_INFO,
+                 "entry at index %" PRIu64 " matched unstable snapshot; ignoring", index);
         return;
     }
     ours = unstable_at(l, index)->term;
     if (ours != term) {
         raft_say(l->voice, RAFT_INFO,
-                 "entry at (index,term)=(%" PRIu64 ",%" PRIu64 ") mismatched with entry at (%" PRIu64 ",%" PRIu64
-                 ") in unstable log; ignoring",
+                 "entry at (index,term)=(%" PRIu64 ",%" PRIu64
+                 ") mismatched with entry at (%" PRIu64 ",%" PRIu64 ") in unstable log; ignoring",
                  index, term, index, ours);
         return;
     }
@@ -306,10 +320,12 @@ void raft_log_restore(struct raft_log *l, const struct raft_snapshot *s)
 {
     assert(s->index > l->committed);
     raft_say(l->voice, RAFT_INFO,
-             "log [committed=%" PRIu64 ", applied=%" PRIu64 ", applying=%" PRIu64 ", unstable.offset=%" PRIu64
-             ", unstable.offsetInProgress=%" PRIu64 ", len(unstable.Entries)=%zu] starts to restore snapshot "
+             "log [committed=%" PRIu64 ", applied=%" PRIu64 ", applying=%" PRIu64
+             ", unstable.offset=%" PRIu64 ", unstable.offsetInProgress=%" PRIu64
+             ", len(unstable.Entries)=%zu] starts to restore snapshot "
              "[index: %" PRIu64 ", term: %" PRIu64 "]",
-             l->committed, l->applied, l->applying, l->offset, l->in_progress, l->count, s->index, s->term);
+             l->committed, l->applied, l->applying, l->offset, l->in_progress, l->count, s->index,
+             s->term);
     drop_unstable(l, 0);
     drop_arrived(l);
     l->fetch_wanted = l->fetch_asked = false;
@@ -341,7 +357,8 @@ void raft_log_applying_to(struct raft_log *l, uint64_t index, uint64_t bytes)
     l->applying = index;
     l->applying_bytes += bytes;
     // More is there: it waits until some of this is done, or a slow apply would get it all at once.
-    l->applying_paused = l->applying_bytes >= l->max_applying_bytes || index < raft_log_appliable(l);
+    l->applying_paused =
+        l->applying_bytes >= l->max_applying_bytes || index < raft_log_appliable(l);
 }
 
 void raft_log_applied_to(struct raft_log *l, uint64_t index, uint64_t bytes)

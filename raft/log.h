@@ -28,8 +28,8 @@ struct raft_log {
     uint64_t applying_bytes, max_applying_bytes; // handed to apply and not done
     bool applying_paused;
     bool apply_unstable;
-    bool fetch_wanted; // entries after `applying` are not in memory
-    bool fetch_asked;  // a fetch for them was handed out and not answered
+    bool fetch_wanted;          // entries after `applying` are not in memory
+    bool fetch_asked;           // a fetch for them was handed out and not answered
     struct raft_entry *arrived; // its answer, waiting for the next ready
     size_t arrived_count;
     struct raft_entry scratch[RAFT_SLICE_MAX];
@@ -50,7 +50,8 @@ bool raft_log_matches(const struct raft_log *l, uint64_t index, uint64_t term);
 bool raft_log_is_up_to_date(const struct raft_log *l, uint64_t term, uint64_t index);
 /* The largest index of ours <= index whose term is <= term, and that term; (index, 0) where the log
  * begins before one is found. */
-uint64_t raft_log_find_by_term(const struct raft_log *l, uint64_t index, uint64_t term, uint64_t *term_out);
+uint64_t raft_log_find_by_term(const struct raft_log *l, uint64_t index, uint64_t term,
+                               uint64_t *term_out);
 
 /* A leader's own entries, after the last. References are taken. */
 void raft_log_append(struct raft_log *l, const struct raft_entry *entries, size_t count);

@@ -15,7 +15,8 @@ bool raft_conf_wants_leave(const struct raft_conf_change *cc)
 
 static bool is_tracked(const struct raft_conf_state *c, uint64_t id)
 {
-    return raft_ids_has(&c->voters, id) || raft_ids_has(&c->outgoing, id) || raft_ids_has(&c->learners, id);
+    return raft_ids_has(&c->voters, id) || raft_ids_has(&c->outgoing, id) ||
+           raft_ids_has(&c->learners, id);
 }
 
 static void remove_member(struct raft_conf_state *c, uint64_t id, struct raft_ids *renewed)
@@ -53,7 +54,8 @@ static bool fits(const struct raft_conf_state *c)
     return raft_ids_add_all(&all, &c->outgoing) && raft_ids_add_all(&all, &c->learners);
 }
 
-static const char *change_each(struct raft_conf_state *c, const struct raft_conf_change *cc, struct raft_ids *renewed)
+static const char *change_each(struct raft_conf_state *c, const struct raft_conf_change *cc,
+                               struct raft_ids *renewed)
 {
     for (uint32_t i = 0; i < cc->count; i++) {
         uint64_t id = cc->change[i].id;
@@ -61,10 +63,17 @@ static const char *change_each(struct raft_conf_state *c, const struct raft_conf
         if (id == RAFT_NONE)
             continue;
         switch (cc->change[i].op) {
-        case RAFT_ADD_VOTER: room = add_voter(c, id); break;
-        case RAFT_ADD_LEARNER: room = add_learner(c, id); break;
-        case RAFT_REMOVE: remove_member(c, id, renewed); break;
-        case RAFT_UPDATE: break;
+        case RAFT_ADD_VOTER:
+            room = add_voter(c, id);
+            break;
+        case RAFT_ADD_LEARNER:
+            room = add_learner(c, id);
+            break;
+        case RAFT_REMOVE:
+            remove_member(c, id, renewed);
+            break;
+        case RAFT_UPDATE:
+            break;
         }
         if (!room)
             return "too many members";
@@ -134,10 +143,12 @@ const char *raft_conf_apply(struct raft_conf_state *conf, const struct raft_conf
 bool raft_conf_is_sound(const struct raft_conf_state *conf)
 {
     if (!raft_ids_are_sound(&conf->voters) || !raft_ids_are_sound(&conf->outgoing) ||
-        !raft_ids_are_sound(&conf->learners) || !raft_ids_are_sound(&conf->learners_next) || !fits(conf))
+        !raft_ids_are_sound(&conf->learners) || !raft_ids_are_sound(&conf->learners_next) ||
+        !fits(conf))
         return false;
     for (uint32_t i = 0; i < conf->learners.count; i++)
-        if (raft_ids_has(&conf->voters, conf->learners.id[i]) || raft_ids_has(&conf->outgoing, conf->learners.id[i]))
+        if (raft_ids_has(&conf->voters, conf->learners.id[i]) ||
+            raft_ids_has(&conf->outgoing, conf->learners.id[i]))
             return false;
     for (uint32_t i = 0; i < conf->learners_next.count; i++)
         if (!raft_ids_has(&conf->outgoing, conf->learners_next.id[i]) ||
@@ -171,8 +182,9 @@ static void forget_progress(struct raft_progress *p, const struct raft_env *env)
 }
 
 /* The progress of id as it was in old, taken out of there, or a new one. */
-static struct raft_progress *keep_or_make(struct raft_progress **old, uint32_t old_count, uint64_t id, bool renew,
-                                          const struct raft_env *env, uint64_t last_index)
+static struct raft_progress *keep_or_make(struct raft_progress **old, uint32_t old_count,
+                                          uint64_t id, bool renew, const struct raft_env *env,
+                                          uint64_t last_index)
 {
     struct raft_progress *p;
     for (uint32_t i = 0; i < old_count; i++) {
@@ -185,12 +197,13 @@ static struct raft_progress *keep_or_make(struct raft_progress **old, uint32_t o
     p = raft_alloc(env, sizeof(*p));
     p->id = id;
     p->next = last_index > 1 ? last_index : 1; // probably the entry that added it
-    p->recently_active = true;                 // or the next CheckQuorum deposes the leader that added it
+    p->recently_active = true; // or the next CheckQuorum deposes the leader that added it
     return p;
 }
 
-void raft_members_set(struct raft_members *ms, const struct raft_env *env, const struct raft_conf_state *conf,
-                      const struct raft_ids *renewed, uint64_t last_index)
+void raft_members_set(struct raft_members *ms, const struct raft_env *env,
+                      const struct raft_conf_state *conf, const struct raft_ids *renewed,
+                      uint64_t last_index)
 {
     struct raft_progress *old[RAFT_MEMBERS_MAX];
     uint32_t old_count = ms->peer_count;
@@ -247,12 +260,14 @@ void raft_members_reset_votes(struct raft_members *ms)
 
 void raft_members_record_vote(struct raft_members *ms, uint64_t id, bool granted)
 {
-    if (raft_ids_has(&ms->granted, id) || raft_ids_has(&ms->rejected, id) || !raft_members_find(ms, id))
+    if (raft_ids_has(&ms->granted, id) || raft_ids_has(&ms->rejected, id) ||
+        !raft_members_find(ms, id))
         return;
     raft_ids_add(granted ? &ms->granted : &ms->rejected, id);
 }
 
-enum raft_vote_result raft_members_tally(const struct raft_members *ms, uint32_t *granted, uint32_t *rejected)
+enum raft_vote_result raft_members_tally(const struct raft_members *ms, uint32_t *granted,
+                                         uint32_t *rejected)
 {
     struct raft_quorum q = raft_members_quorum(ms);
     *granted = *rejected = 0;

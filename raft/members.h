@@ -33,17 +33,21 @@ bool raft_conf_is_sound(const struct raft_conf_state *conf);
 bool raft_conf_is_joint(const struct raft_conf_state *conf);
 bool raft_conf_wants_leave(const struct raft_conf_change *cc);
 
-struct raft_progress *raft_members_find(const struct raft_members *ms, uint64_t id); // NULL: not there
+struct raft_progress *raft_members_find(const struct raft_members *ms,
+                                        uint64_t id); // NULL: not there
 struct raft_quorum raft_members_quorum(const struct raft_members *ms);
 bool raft_members_is_voter(const struct raft_members *ms, uint64_t id); // of either half
 
 /* Take conf, and make progress match it. New ones start at the end of a log that ends at last_index. */
-void raft_members_set(struct raft_members *ms, const struct raft_env *env, const struct raft_conf_state *conf,
-                      const struct raft_ids *renewed, uint64_t last_index);
+void raft_members_set(struct raft_members *ms, const struct raft_env *env,
+                      const struct raft_conf_state *conf, const struct raft_ids *renewed,
+                      uint64_t last_index);
 void raft_members_deinit(struct raft_members *ms, const struct raft_env *env);
 
 uint64_t raft_members_committed(const struct raft_members *ms);
 bool raft_members_quorum_active(const struct raft_members *ms);
 void raft_members_reset_votes(struct raft_members *ms);
-void raft_members_record_vote(struct raft_members *ms, uint64_t id, bool granted); // the first counts
-enum raft_vote_result raft_members_tally(const struct raft_members *ms, uint32_t *granted, uint32_t *rejected);
+void raft_members_record_vote(struct raft_members *ms, uint64_t id,
+                              bool granted); // the first counts
+enum raft_vote_result raft_members_tally(const struct raft_members *ms, uint32_t *granted,
+                                         uint32_t *rejected);

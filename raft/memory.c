@@ -20,7 +20,8 @@ void *raft_grown(const struct raft_env *env, void *array, size_t element, size_t
     return p;
 }
 
-struct raft_entry *raft_entries_copy(const struct raft_env *env, const struct raft_entry *from, size_t count)
+struct raft_entry *raft_entries_copy(const struct raft_env *env, const struct raft_entry *from,
+                                     size_t count)
 {
     struct raft_entry *to;
     if (count == 0)
@@ -125,13 +126,15 @@ uint64_t raft_entries_payload(const struct raft_entry *e, size_t count)
     return n;
 }
 
-void raft_outbox_put(const struct raft_env *env, struct raft_outbox *box, const struct raft_message *m)
+void raft_outbox_put(const struct raft_env *env, struct raft_outbox *box,
+                     const struct raft_message *m)
 {
     box->message = raft_grown(env, box->message, sizeof(*m), &box->cap, box->count + 1);
     box->message[box->count++] = *m;
 }
 
-struct raft_message *raft_outbox_take(const struct raft_env *env, struct raft_outbox *box, size_t *count)
+struct raft_message *raft_outbox_take(const struct raft_env *env, struct raft_outbox *box,
+                                      size_t *count)
 {
     struct raft_message *out = NULL;
     *count = box->count;

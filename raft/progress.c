@@ -43,8 +43,8 @@ bool raft_progress_is_paused(const struct raft_progress *p)
     return p->flow == RAFT_SNAPSHOT || p->paused;
 }
 
-void raft_progress_sent(struct raft_progress *p, const struct raft_env *env, const struct raft_window *w,
-                        size_t count, uint64_t bytes)
+void raft_progress_sent(struct raft_progress *p, const struct raft_env *env,
+                        const struct raft_window *w, size_t count, uint64_t bytes)
 {
     assert(!raft_progress_is_paused(p));
     assert(p->flow != RAFT_SNAPSHOT);

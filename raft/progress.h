@@ -13,14 +13,15 @@
 
 struct raft_progress {
     uint64_t id;
-    uint64_t match;            // highest index the follower is known to have stored
-    uint64_t next;             // index of the next entry to send
-    uint64_t sent_commit;      // highest commit index sent in a message that can carry the follower there
+    uint64_t match; // highest index the follower is known to have stored
+    uint64_t next;  // index of the next entry to send
+    uint64_t
+        sent_commit; // highest commit index sent in a message that can carry the follower there
     uint64_t pending_snapshot; // SNAPSHOT only: index of the one under way
     uint64_t fetch_lo;         // entries from here on were asked for (a fetch); 0: none
     bool fetch_new;            // the request was not handed out yet
-    bool paused;               // PROBE: a message is unanswered. REPLICATE: one was sent in a full window
-    bool recently_active;      // heard from since the last CheckQuorum
+    bool paused; // PROBE: a message is unanswered. REPLICATE: one was sent in a full window
+    bool recently_active; // heard from since the last CheckQuorum
     bool is_learner;
     enum raft_flow flow;
     struct raft_inflights inflights; // REPLICATE only
@@ -35,8 +36,8 @@ bool raft_progress_is_paused(const struct raft_progress *p);
 
 /* Record an append message with count entries from next on. Requires: not paused, not SNAPSHOT; without
  * entries when the window is full. */
-void raft_progress_sent(struct raft_progress *p, const struct raft_env *env, const struct raft_window *w,
-                        size_t count, uint64_t bytes);
+void raft_progress_sent(struct raft_progress *p, const struct raft_env *env,
+                        const struct raft_window *w, size_t count, uint64_t bytes);
 
 /* Record that the follower has stored the log up to `index`: raises match, moves next past it. Returns
  * true if that was news. A late or repeated answer returns false and changes nothing. Requires: `index`

@@ -22,16 +22,16 @@ static uint64_t majority_committed(const struct raft_ids *voters,
     return sorted[n - (n / 2 + 1)];
 }
 
-uint64_t raft_quorum_committed(const struct raft_quorum *q, uint64_t (*acked)(const void *ctx, uint64_t id),
-                               const void *ctx)
+uint64_t raft_quorum_committed(const struct raft_quorum *q,
+                               uint64_t (*acked)(const void *ctx, uint64_t id), const void *ctx)
 {
     uint64_t a = majority_committed(q->incoming, acked, ctx);
     uint64_t b = majority_committed(q->outgoing, acked, ctx);
     return a < b ? a : b;
 }
 
-static enum raft_vote_result majority_vote(const struct raft_ids *voters, const struct raft_ids *yes,
-                                           const struct raft_ids *no)
+static enum raft_vote_result majority_vote(const struct raft_ids *voters,
+                                           const struct raft_ids *yes, const struct raft_ids *no)
 {
     uint32_t granted = 0, missing = 0, need = voters->count / 2 + 1;
     if (voters->count == 0)

@@ -14,8 +14,8 @@ enum raft_vote_result { RAFT_VOTE_PENDING, RAFT_VOTE_LOST, RAFT_VOTE_WON };
 
 /* The highest index that a majority of each half has reached; UINT64_MAX when both are empty.
  * acked(ctx, id): the index this voter has reached, 0 when nothing is known of it. */
-uint64_t raft_quorum_committed(const struct raft_quorum *q, uint64_t (*acked)(const void *ctx, uint64_t id),
-                               const void *ctx);
+uint64_t raft_quorum_committed(const struct raft_quorum *q,
+                               uint64_t (*acked)(const void *ctx, uint64_t id), const void *ctx);
 
 /* yes, no: who has voted so far; ids that are not voters do not count. */
 enum raft_vote_result raft_quorum_vote(const struct raft_quorum *q, const struct raft_ids *yes,

@@ -101,7 +101,8 @@ void raft_become_pre_candidate(struct raft *r)
     raft_members_reset_votes(&r->members);
     r->leader = RAFT_NONE;
     r->role = RAFT_PRE_CANDIDATE;
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " became pre-candidate at term %" PRIu64, r->id, r->term);
+    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " became pre-candidate at term %" PRIu64, r->id,
+             r->term);
 }
 
 static uint64_t uncommitted_payload(const struct raft *r)
@@ -165,8 +166,8 @@ static void say_hello(struct raft *r)
         at += (size_t)snprintf(peers + at, sizeof(r->voice.part) - at, "%s%" PRIx64, i ? "," : "",
                                r->config.conf.voters.id[i]);
     raft_say(&r->voice, RAFT_INFO,
-             "newRaft %" PRIx64 " [peers: [%s], term: %" PRIu64 ", commit: %" PRIu64 ", applied: %" PRIu64
-             ", lastindex: %" PRIu64 ", lastterm: %" PRIu64 "]",
+             "newRaft %" PRIx64 " [peers: [%s], term: %" PRIu64 ", commit: %" PRIu64
+             ", applied: %" PRIu64 ", lastindex: %" PRIu64 ", lastterm: %" PRIu64 "]",
              r->id, peers, r->term, r->log.committed, r->log.applied, raft_log_last_index(&r->log),
              raft_log_last_term(&r->log));
 }
@@ -185,7 +186,8 @@ int raft_new(const struct raft_env *env, const struct raft_config *config, struc
     r->window = (struct raft_window){config->max_inflight_msgs, config->max_inflight_bytes};
     raft_log_init(&r->log, env, &r->voice);
     r->log.apply_unstable = config->apply_unstable;
-    r->log.max_applying_bytes = config->max_apply_bytes ? config->max_apply_bytes : config->max_size_per_msg;
+    r->log.max_applying_bytes =
+        config->max_apply_bytes ? config->max_apply_bytes : config->max_size_per_msg;
     if (r->log.max_applying_bytes == 0)
         r->log.max_applying_bytes = 1; // one entry at a time
     raft_switch_conf(r, &config->conf, NULL);
@@ -232,11 +234,13 @@ static bool append_is_sound(const struct raft_message *m)
 {
     uint64_t term = m->log_term;
     for (uint32_t i = 0; i < m->count; i++) {
-        if (m->entries[i].index != m->index + 1 + i || m->entries[i].term < term || m->entries[i].term > m->term)
+        if (m->entries[i].index != m->index + 1 + i || m->entries[i].term < term ||
+            m->entries[i].term > m->term)
             return false;
         term = m->entries[i].term;
     }
-    return m->log_term <= m->term && m->index <= UINT64_MAX - m->count && (m->count == 0 || term > 0);
+    return m->log_term <= m->term && m->index <= UINT64_MAX - m->count &&
+           (m->count == 0 || term > 0);
 }
 
 /* What no correct peer sends. Checked before anything changes. */
@@ -267,7 +271,8 @@ static int check_message(struct raft *r, const struct raft_message *m)
     case RAFT_MSG_PROP:
         return m->count ? 0 : RAFT_BAD_MESSAGE;
     case RAFT_MSG_APP_RESP:
-        if (!m->reject && r->role == RAFT_LEADER && m->term == r->term && m->index > raft_log_last_index(&r->log))
+        if (!m->reject && r->role == RAFT_LEADER && m->term == r->term &&
+            m->index > raft_log_last_index(&r->log))
             return RAFT_BAD_MESSAGE;
         // fall through
     case RAFT_MSG_VOTE_RESP:
@@ -284,7 +289,10 @@ static bool is_from_leader(enum raft_message_type t)
     return t == RAFT_MSG_APP || t == RAFT_MSG_HEARTBEAT || t == RAFT_MSG_SNAP;
 }
 
-static bool is_vote(enum raft_message_type t) { return t == RAFT_MSG_VOTE || t == RAFT_MSG_PRE_VOTE; }
+static bool is_vote(enum raft_message_type t)
+{
+    return t == RAFT_MSG_VOTE || t == RAFT_MSG_PRE_VOTE;
+}
 
 /* A higher term. False: the message goes no further. */
 static bool meet_higher_term(struct raft *r, const struct raft_message *m)
@@ -292,8 +300,8 @@ static bool meet_higher_term(struct raft *r, const struct raft_message *m)
     if (is_vote(m->type) && !m->transfer && raft_election_is_sticky(r)) {
         raft_say(&r->voice, RAFT_INFO,
                  "%" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 ", vote: %" PRIx64
-                 "] ignored %s from %" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 "] at term %" PRIu64
-                 ": lease is not expired (remaining ticks: %u)",
+                 "] ignored %s from %" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64
+                 "] at term %" PRIu64 ": lease is not expired (remaining ticks: %u)",
                  r->id, raft_log_last_term(&r->log), raft_log_last_index(&r->log), r->vote,
                  raft_message_type_text(m->type), m->from, m->log_term, m->index, r->term,
                  r->config.election_ticks - r->election_elapsed);
@@ -303,8 +311,8 @@ static bool meet_higher_term(struct raft *r, const struct raft_message *m)
     if (m->type == RAFT_MSG_PRE_VOTE || (m->type == RAFT_MSG_PRE_VOTE_RESP && !m->reject))
         return true;
     raft_say(&r->voice, RAFT_INFO,
-             "%" PRIx64 " [term: %" PRIu64 "] received a %s message with higher term from %" PRIx64 " [term: %" PRIu64
-             "]",
+             "%" PRIx64 " [term: %" PRIu64 "] received a %s message with higher term from %" PRIx64
+             " [term: %" PRIu64 "]",
              r->id, r->term, raft_message_type_text(m->type), m->from, m->term);
     raft_become_follower(r, m->term, is_from_leader(m->type) ? m->from : RAFT_NONE);
     return true;
@@ -318,11 +326,12 @@ static void meet_lower_term(struct raft *r, const struct raft_message *m)
         // in an answer, makes that leader step down, or we would be stuck for ever.
         raft_send(r, (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = m->from});
     } else if (m->type == RAFT_MSG_PRE_VOTE) {
-        raft_election_refuse(r, m, true); // an answer, for a mixed cluster's sake: it learns our term
+        raft_election_refuse(r, m,
+                             true); // an answer, for a mixed cluster's sake: it learns our term
     } else {
         raft_say(&r->voice, RAFT_INFO,
-                 "%" PRIx64 " [term: %" PRIu64 "] ignored a %s message with lower term from %" PRIx64
-                 " [term: %" PRIu64 "]",
+                 "%" PRIx64 " [term: %" PRIu64
+                 "] ignored a %s message with lower term from %" PRIx64 " [term: %" PRIu64 "]",
                  r->id, r->term, raft_message_type_text(m->type), m->from, m->term);
     }
 }
@@ -336,21 +345,30 @@ static int step_leader(struct raft *r, const struct raft_message *m)
         return raft_reads_add(r, m->from, m->read_id);
     p = raft_members_find(&r->members, m->from);
     if (!p) {
-        raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " no progress available for %" PRIx64, r->id, m->from);
+        raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " no progress available for %" PRIx64, r->id,
+                 m->from);
         return 0;
     }
     switch (m->type) {
-    case RAFT_MSG_APP_RESP: raft_replicate_handle_append_answer(r, p, m); break;
-    case RAFT_MSG_HEARTBEAT_RESP: raft_replicate_handle_heartbeat_answer(r, p, m); break;
-    case RAFT_MSG_TRANSFER_LEADER: raft_replicate_handle_transfer(r, p); break;
-    default: break; // late votes
+    case RAFT_MSG_APP_RESP:
+        raft_replicate_handle_append_answer(r, p, m);
+        break;
+    case RAFT_MSG_HEARTBEAT_RESP:
+        raft_replicate_handle_heartbeat_answer(r, p, m);
+        break;
+    case RAFT_MSG_TRANSFER_LEADER:
+        raft_replicate_handle_transfer(r, p);
+        break;
+    default:
+        break; // late votes
     }
     return 0;
 }
 
 static int no_leader(struct raft *r, const char *dropped)
 {
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " no leader at term %" PRIu64 "; dropping %s", r->id, r->term, dropped);
+    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " no leader at term %" PRIu64 "; dropping %s", r->id,
+             r->term, dropped);
     return RAFT_NO_LEADER;
 }
 
@@ -361,8 +379,9 @@ static int forward(struct raft *r, const struct raft_message *m, const char *wha
         return no_leader(r, what);
     if (m->type == RAFT_MSG_PROP && r->config.no_proposal_forwarding) {
         raft_say(&r->voice, RAFT_INFO,
-                 "%" PRIx64 " not forwarding to leader %" PRIx64 " at term %" PRIu64 "; dropping proposal", r->id,
-                 r->leader, r->term);
+                 "%" PRIx64 " not forwarding to leader %" PRIx64 " at term %" PRIu64
+                 "; dropping proposal",
+                 r->id, r->leader, r->term);
         return RAFT_NOT_LEADER;
     }
     f.to = r->leader;
@@ -394,17 +413,24 @@ static int step_follower(struct raft *r, const struct raft_message *m)
                  r->id, r->term, m->from);
         raft_election_hup(r, true); // the leader knows that we may: no PreVote
         return 0;
-    case RAFT_MSG_PROP: return forward(r, m, "proposal");
-    case RAFT_MSG_TRANSFER_LEADER: return forward(r, m, "leader transfer msg");
-    case RAFT_MSG_READ_INDEX: return forward(r, m, "index reading msg");
-    case RAFT_MSG_READ_INDEX_RESP: raft_reads_answer(r, m->read_id, m->index); return 0;
-    default: return 0; // answers to an election that is over
+    case RAFT_MSG_PROP:
+        return forward(r, m, "proposal");
+    case RAFT_MSG_TRANSFER_LEADER:
+        return forward(r, m, "leader transfer msg");
+    case RAFT_MSG_READ_INDEX:
+        return forward(r, m, "index reading msg");
+    case RAFT_MSG_READ_INDEX_RESP:
+        raft_reads_answer(r, m->read_id, m->index);
+        return 0;
+    default:
+        return 0; // answers to an election that is over
     }
 }
 
 static int step_candidate(struct raft *r, const struct raft_message *m)
 {
-    enum raft_message_type own = r->role == RAFT_PRE_CANDIDATE ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP;
+    enum raft_message_type own =
+        r->role == RAFT_PRE_CANDIDATE ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP;
     if (is_from_leader(m->type)) {
         raft_become_follower(r, m->term, m->from); // of our term: somebody won
         return step_follower(r, m);
@@ -419,8 +445,8 @@ static int step_candidate(struct raft *r, const struct raft_message *m)
         return no_leader(r, "leader transfer msg");
     else if (m->type == RAFT_MSG_TIMEOUT_NOW)
         raft_say(&r->voice, RAFT_DEBUG,
-                 "%" PRIx64 " [term %" PRIu64 " state %s] ignored MsgTimeoutNow from %" PRIx64, r->id, r->term,
-                 raft_role_text(r->role), m->from);
+                 "%" PRIx64 " [term %" PRIu64 " state %s] ignored MsgTimeoutNow from %" PRIx64,
+                 r->id, r->term, raft_role_text(r->role), m->from);
     return 0;
 }
 
@@ -441,9 +467,12 @@ int raft_step(struct raft *r, const struct raft_message *m)
         return 0;
     }
     switch (r->role) {
-    case RAFT_LEADER: return step_leader(r, m);
-    case RAFT_FOLLOWER: return step_follower(r, m);
-    default: return step_candidate(r, m);
+    case RAFT_LEADER:
+        return step_leader(r, m);
+    case RAFT_FOLLOWER:
+        return step_follower(r, m);
+    default:
+        return step_candidate(r, m);
     }
 }
 
@@ -473,7 +502,8 @@ void raft_tick(struct raft *r)
     }
 }
 
-int raft_propose(struct raft *r, const struct raft_entry *entries, size_t count, uint64_t *first_index_out)
+int raft_propose(struct raft *r, const struct raft_entry *entries, size_t count,
+                 uint64_t *first_index_out)
 {
     struct raft_message m = {.type = RAFT_MSG_PROP, .from = r->id};
     int err;
@@ -525,8 +555,8 @@ void raft_forget_leader(struct raft *r)
     }
     if (r->leader == RAFT_NONE)
         return;
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " forgetting leader %" PRIx64 " at term %" PRIu64, r->id, r->leader,
-             r->term);
+    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " forgetting leader %" PRIx64 " at term %" PRIu64,
+             r->id, r->leader, r->term);
     r->leader = RAFT_NONE;
 }
 
@@ -538,8 +568,8 @@ void raft_report_unreachable(struct raft *r, uint64_t peer)
     if (p->flow == RAFT_REPLICATE)
         raft_progress_become_probe(p); // what was under way is probably lost
     raft_say(&r->voice, RAFT_DEBUG,
-             "%" PRIx64 " failed to send message to %" PRIx64 " because it is unreachable [%s]", r->id, p->id,
-             raft_text_of_progress(r, p));
+             "%" PRIx64 " failed to send message to %" PRIx64 " because it is unreachable [%s]",
+             r->id, p->id, raft_text_of_progress(r, p));
 }
 
 void raft_report_snapshot(struct raft *r, uint64_t peer, bool installed)
@@ -551,8 +581,8 @@ void raft_report_snapshot(struct raft *r, uint64_t peer, bool installed)
         p->pending_snapshot = 0;
     raft_progress_become_probe(p);
     raft_say(&r->voice, RAFT_DEBUG,
-             "%" PRIx64 " snapshot %s, resumed sending replication messages to %" PRIx64 " [%s]", r->id,
-             installed ? "succeeded" : "failed", p->id, raft_text_of_progress(r, p));
+             "%" PRIx64 " snapshot %s, resumed sending replication messages to %" PRIx64 " [%s]",
+             r->id, installed ? "succeeded" : "failed", p->id, raft_text_of_progress(r, p));
     p->paused = true; // until it answers, or a heartbeat is answered
 }
 
@@ -563,54 +593,3 @@ void raft_set_max_inflight_msgs(struct raft *r, uint64_t max)
 }
 
 void raft_set_log_level(struct raft *r, enum raft_level level) { r->voice.level = level; }
-
-/* ---- Configuration ---------------------------------------------------------------------------- */
-
-void raft_switch_conf(struct raft *r, const struct raft_conf_state *conf, const struct raft_ids *renewed)
-{
-    struct raft_progress *self;
-    raft_members_set(&r->members, r->env, conf, renewed, raft_log_last_index(&r->log));
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " switched to configuration %s", r->id, raft_text_of_conf(r));
-    self = raft_members_find(&r->members, r->id);
-    r->is_learner = self && self->is_learner;
-    if (r->role != RAFT_LEADER)
-        return;
-    if (!self || r->is_learner) {
-        // We lead without being in the quorum. Our term's entry is committed, so stepping down is safe.
-        if (r->config.step_down_on_removal)
-            raft_become_follower(r, r->term, RAFT_NONE);
-        return;
-    }
-    if (conf->voters.count == 0)
-        return;
-    if (raft_replicate_advance_commit(r)) { // the new quorum may be smaller
-        raft_replicate_to_all(r);
-    } else {
-        for (uint32_t i = 0; i < r->members.peer_count; i++)
-            if (r->members.peer[i]->id != r->id)
-                raft_replicate_more_to(r, r->members.peer[i]);
-    }
-    if (r->transferee != RAFT_NONE && !raft_members_is_voter(&r->members, r->transferee))
-        r->transferee = RAFT_NONE;
-}
-
-int raft_apply_conf_change(struct raft *r, const struct raft_entry *e, struct raft_conf_state *conf_out,
-                           const char **reason_out)
-{
-    struct raft_conf_change cc;
-    struct raft_conf_state conf = r->members.conf;
-    struct raft_ids renewed;
-    const char *reason = "not a configuration change";
-    if (e->kind != RAFT_ENTRY_NORMAL && raft_conf_change_decode(e->data, e->len, &cc) == 0)
-        reason = raft_conf_apply(&conf, &cc, &renewed);
-    if (!reason)
-        raft_switch_conf(r, &conf, &renewed);
-    else
-        raft_say(&r->voice, RAFT_WARN,
-                 "%" PRIx64 " applied conf change %" PRIu64 " as nothing: %s", r->id, e->index, reason);
-    if (conf_out)
-        *conf_out = r->members.conf;
-    if (reason_out)
-        *reason_out = reason;
-    return reason ? RAFT_BAD_CONF_CHANGE : 0;
-}

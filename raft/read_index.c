@@ -12,7 +12,8 @@ static bool term_has_commit(const struct raft *r)
 void raft_reads_answer(struct raft *r, uint64_t read_id, uint64_t index)
 {
     struct raft_reads *rs = &r->reads;
-    rs->answers = raft_grown(r->env, rs->answers, sizeof(*rs->answers), &rs->answer_cap, rs->answer_count + 1);
+    rs->answers = raft_grown(r->env, rs->answers, sizeof(*rs->answers), &rs->answer_cap,
+                             rs->answer_count + 1);
     rs->answers[rs->answer_count++] = (struct raft_read){read_id, index};
 }
 

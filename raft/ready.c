@@ -48,8 +48,8 @@ static bool has_fetch(const struct raft *r)
 bool raft_has_ready(const struct raft *r)
 {
     return soft_changed(r) || hard_changed(r) || raft_log_has_new_snapshot(&r->log) ||
-           raft_log_has_unstable(&r->log) || r->messages.count || r->promises.count || r->reads.answer_count ||
-           raft_log_can_apply(&r->log) || has_fetch(r);
+           raft_log_has_unstable(&r->log) || r->messages.count || r->promises.count ||
+           r->reads.answer_count || raft_log_can_apply(&r->log) || has_fetch(r);
 }
 
 static void take_persist(struct raft *r, struct raft_persist *p)
@@ -173,14 +173,17 @@ static void applied_to(struct raft *r, uint64_t index, uint64_t bytes)
     struct raft_entry leave = {.kind = RAFT_ENTRY_CONF_CHANGE_V2};
     int err;
     raft_log_applied_to(&r->log, index > r->log.applied ? index : r->log.applied, bytes);
-    if (r->role != RAFT_LEADER || !r->members.conf.auto_leave || r->log.applied < r->pending_conf_index)
+    if (r->role != RAFT_LEADER || !r->members.conf.auto_leave ||
+        r->log.applied < r->pending_conf_index)
         return;
     err = raft_replicate_propose(r, &leave, 1, NULL);
     if (err)
-        raft_say(&r->voice, RAFT_DEBUG, "not initiating automatic transition out of joint configuration %s: %s",
+        raft_say(&r->voice, RAFT_DEBUG,
+                 "not initiating automatic transition out of joint configuration %s: %s",
                  raft_text_of_conf(r), raft_error_text(err));
     else
-        raft_say(&r->voice, RAFT_INFO, "initiating automatic transition out of joint configuration %s",
+        raft_say(&r->voice, RAFT_INFO,
+                 "initiating automatic transition out of joint configuration %s",
                  raft_text_of_conf(r));
 }
 
@@ -199,8 +202,8 @@ void raft_append_done(struct raft *r, const struct raft_completion *done)
         if (done->index)
             raft_say(&r->voice, RAFT_INFO,
                      "%" PRIx64 " [term: %" PRIu64
-                     "] ignored entry appends from a MsgStorageAppendResp message with lower term [term: %" PRIu64
-                     "]",
+                     "] ignored entry appends from a MsgStorageAppendResp message with lower term "
+                     "[term: %" PRIu64 "]",
                      r->id, r->term, done->term);
     } else if (done->index) {
         raft_log_stable_to(&r->log, done->index, done->log_term);

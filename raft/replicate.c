@@ -25,17 +25,20 @@ bool raft_replicate_append_own(struct raft *r, struct raft_entry *entries, size_
     }
     r->uncommitted_bytes += payload;
     raft_log_append(&r->log, entries, count);
-    raft_send(r, (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = r->id, .index = last + count});
+    raft_send(r,
+              (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = r->id, .index = last + count});
     return true;
 }
 
 /* Why this conf change may not be proposed now; NULL if it may. */
-static const char *conf_change_refused(const struct raft *r, const struct raft_conf_change *cc, char *buf, size_t cap)
+static const char *conf_change_refused(const struct raft *r, const struct raft_conf_change *cc,
+                                       char *buf, size_t cap)
 {
     bool joint = raft_conf_is_joint(&r->members.conf);
     bool leaves = cc->count == 0;
     if (r->pending_conf_index > r->log.applied) {
-        snprintf(buf, cap, "possible unapplied conf change at index %" PRIu64 " (applied to %" PRIu64 ")",
+        snprintf(buf, cap,
+                 "possible unapplied conf change at index %" PRIu64 " (applied to %" PRIu64 ")",
                  r->pending_conf_index, r->log.applied);
         return buf;
     }
@@ -63,8 +66,8 @@ static void admit_conf_change(struct raft *r, struct raft_entry *e, uint64_t ind
     if (r->voice.level <= RAFT_INFO) {
         char config[512];
         raft_describe_config(&r->members.conf, config, sizeof(config));
-        raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " ignoring conf change %s at config %s: %s", r->id,
-                 raft_text_of_change(r, &cc), config, why);
+        raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " ignoring conf change %s at config %s: %s",
+                 r->id, raft_text_of_change(r, &cc), config, why);
     }
     raft_block_unref(r->env, e->block);
     *e = (struct raft_entry){.kind = RAFT_ENTRY_NORMAL};
@@ -74,12 +77,14 @@ static int check_proposal(const struct raft_entry *entries, size_t count)
 {
     struct raft_conf_change cc;
     for (size_t i = 0; i < count; i++)
-        if (entries[i].kind != RAFT_ENTRY_NORMAL && raft_conf_change_decode(entries[i].data, entries[i].len, &cc))
+        if (entries[i].kind != RAFT_ENTRY_NORMAL &&
+            raft_conf_change_decode(entries[i].data, entries[i].len, &cc))
             return RAFT_BAD_CONF_CHANGE;
     return 0;
 }
 
-int raft_replicate_propose(struct raft *r, const struct raft_entry *entries, size_t count, uint64_t *first_out)
+int raft_replicate_propose(struct raft *r, const struct raft_entry *entries, size_t count,
+                           uint64_t *first_out)
 {
     uint64_t first = raft_log_last_index(&r->log) + 1, pending = r->pending_conf_index;
     struct raft_entry *own;
@@ -105,10 +110,12 @@ int raft_replicate_propose(struct raft *r, const struct raft_entry *entries, siz
     raft_entries_free(r->env, own, count);
     if (!taken) {
         r->pending_conf_index = pending;
-        raft_say(&r->voice, RAFT_DEBUG,
-                 "%" PRIx64 " appending new entries to log would exceed uncommitted entry size limit; dropping "
-                 "proposal",
-                 r->id);
+        raft_say(
+            &r->voice, RAFT_DEBUG,
+            "%" PRIx64
+            " appending new entries to log would exceed uncommitted entry size limit; dropping "
+            "proposal",
+            r->id);
         return RAFT_FULL;
     }
     if (first_out)
@@ -158,13 +165,14 @@ static bool send_snapshot(struct raft *r, struct raft_progress *p)
     }
     assert(s.index != 0);
     raft_say(&r->voice, RAFT_DEBUG,
-             "%" PRIx64 " [firstindex: %" PRIu64 ", commit: %" PRIu64 "] sent snapshot[index: %" PRIu64
-             ", term: %" PRIu64 "] to %" PRIx64 " [%s]",
+             "%" PRIx64 " [firstindex: %" PRIu64 ", commit: %" PRIu64
+             "] sent snapshot[index: %" PRIu64 ", term: %" PRIu64 "] to %" PRIx64 " [%s]",
              r->id, raft_log_first_index(&r->log), r->log.committed, s.index, s.term, p->id,
              raft_text_of_progress(r, p));
     raft_progress_become_snapshot(p, s.index);
-    raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " paused sending replication messages to %" PRIx64 " [%s]", r->id,
-             p->id, raft_text_of_progress(r, p));
+    raft_say(&r->voice, RAFT_DEBUG,
+             "%" PRIx64 " paused sending replication messages to %" PRIx64 " [%s]", r->id, p->id,
+             raft_text_of_progress(r, p));
     raft_send(r, (struct raft_message){.type = RAFT_MSG_SNAP,
                                        .to = p->id,
                                        .snapshot = raft_snapshot_copy(r->env, &s)});
@@ -173,8 +181,8 @@ static bool send_snapshot(struct raft *r, struct raft_progress *p)
 }
 
 /* Send an append of count entries from p->next on, after an entry of log_term; takes the entries. */
-static void send_append(struct raft *r, struct raft_progress *p, uint64_t log_term, struct raft_entry *entries,
-                        size_t count)
+static void send_append(struct raft *r, struct raft_progress *p, uint64_t log_term,
+                        struct raft_entry *entries, size_t count)
 {
     raft_send(r, (struct raft_message){.type = RAFT_MSG_APP,
                                        .to = p->id,
@@ -196,7 +204,8 @@ static bool append_to(struct raft *r, struct raft_progress *p, bool also_empty)
         return false;
     if (raft_log_term(&r->log, p->next - 1, &log_term))
         return send_snapshot(r, p); // compacted away
-    if (p->next <= last && (p->flow != RAFT_REPLICATE || !raft_inflights_full(&p->inflights, &r->window)))
+    if (p->next <= last &&
+        (p->flow != RAFT_REPLICATE || !raft_inflights_full(&p->inflights, &r->window)))
         n = raft_log_slice(&r->log, p->next, last + 1, r->config.max_size_per_msg);
     if (n == RAFT_LATER) {
         p->fetch_new = p->fetch_new || p->fetch_lo != p->next;
@@ -217,7 +226,10 @@ static bool append_to(struct raft *r, struct raft_progress *p, bool also_empty)
 
 void raft_replicate_to(struct raft *r, struct raft_progress *p) { append_to(r, p, true); }
 
-bool raft_replicate_more_to(struct raft *r, struct raft_progress *p) { return append_to(r, p, false); }
+bool raft_replicate_more_to(struct raft *r, struct raft_progress *p)
+{
+    return append_to(r, p, false);
+}
 
 void raft_replicate_to_all(struct raft *r)
 {
@@ -243,16 +255,18 @@ void raft_replicate_heartbeat_all(struct raft *r)
 }
 
 /* How many of the entries read are the ones our log has: the log may have changed while they were read. */
-static size_t count_ours(const struct raft *r, const struct raft_entry *entries, size_t count, uint64_t hi)
+static size_t count_ours(const struct raft *r, const struct raft_entry *entries, size_t count,
+                         uint64_t hi)
 {
     size_t n = 0;
-    while (n < count && entries[n].index < hi && raft_log_matches(&r->log, entries[n].index, entries[n].term))
+    while (n < count && entries[n].index < hi &&
+           raft_log_matches(&r->log, entries[n].index, entries[n].term))
         n++;
     return n;
 }
 
-static void arrived_for_apply(struct raft *r, const struct raft_fetch *f, const struct raft_entry *entries,
-                              size_t count)
+static void arrived_for_apply(struct raft *r, const struct raft_fetch *f,
+                              const struct raft_entry *entries, size_t count)
 {
     struct raft_log *l = &r->log;
     if (!l->fetch_asked || f->lo != l->applying + 1)
@@ -263,7 +277,8 @@ static void arrived_for_apply(struct raft *r, const struct raft_fetch *f, const 
     l->arrived_count = count;
 }
 
-void raft_entries_arrived(struct raft *r, const struct raft_fetch *f, const struct raft_entry *entries, size_t count)
+void raft_entries_arrived(struct raft *r, const struct raft_fetch *f,
+                          const struct raft_entry *entries, size_t count)
 {
     struct raft_progress *p;
     uint64_t log_term;
@@ -306,7 +321,8 @@ int raft_replicate_handle_append(struct raft *r, const struct raft_message *m)
         raft_send(r, answer);
         return 0;
     }
-    err = raft_log_try_append(&r->log, m->index, m->log_term, m->commit, m->entries, m->count, &last);
+    err =
+        raft_log_try_append(&r->log, m->index, m->log_term, m->commit, m->entries, m->count, &last);
     if (err == RAFT_BAD_MESSAGE)
         return err;
     if (err == 0) {
@@ -315,15 +331,16 @@ int raft_replicate_handle_append(struct raft *r, const struct raft_message *m)
         return 0;
     }
     raft_say(&r->voice, RAFT_DEBUG,
-             "%" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64 "] rejected MsgApp [logterm: %" PRIu64
-             ", index: %" PRIu64 "] from %" PRIx64,
-             r->id, raft_log_term_or_zero(&r->log, m->index), m->index, m->log_term, m->index, m->from);
+             "%" PRIx64 " [logterm: %" PRIu64 ", index: %" PRIu64
+             "] rejected MsgApp [logterm: %" PRIu64 ", index: %" PRIu64 "] from %" PRIx64,
+             r->id, raft_log_term_or_zero(&r->log, m->index), m->index, m->log_term, m->index,
+             m->from);
     // Where we may agree: entries of a term above log_term cannot be the leader's at that place. So a
     // whole term of ours is skipped by one answer, and a whole term of the leader's by its reading of it.
     answer.reject = true;
     answer.index = m->index;
-    answer.reject_hint = raft_log_find_by_term(&r->log, min64(m->index, raft_log_last_index(&r->log)), m->log_term,
-                                               &hint_term);
+    answer.reject_hint = raft_log_find_by_term(
+        &r->log, min64(m->index, raft_log_last_index(&r->log)), m->log_term, &hint_term);
     answer.log_term = hint_term;
     raft_send(r, answer);
     return 0;
@@ -332,7 +349,8 @@ int raft_replicate_handle_append(struct raft *r, const struct raft_message *m)
 void raft_replicate_handle_heartbeat(struct raft *r, const struct raft_message *m)
 {
     raft_log_commit_to(&r->log, m->commit);
-    raft_send(r, (struct raft_message){.type = RAFT_MSG_HEARTBEAT_RESP, .to = m->from, .read_round = m->read_round});
+    raft_send(r, (struct raft_message){
+                     .type = RAFT_MSG_HEARTBEAT_RESP, .to = m->from, .read_round = m->read_round});
 }
 
 static bool concerns_us(const struct raft *r, const struct raft_conf_state *c)
@@ -351,17 +369,19 @@ static bool restore(struct raft *r, const struct raft_snapshot *s)
     if (s->index <= r->log.committed)
         return false;
     if (!concerns_us(r, &s->conf)) {
-        raft_say(&r->voice, RAFT_WARN,
-                 "%" PRIx64 " attempted to restore snapshot but it is not in the ConfState; should never happen",
-                 r->id);
+        raft_say(
+            &r->voice, RAFT_WARN,
+            "%" PRIx64
+            " attempted to restore snapshot but it is not in the ConfState; should never happen",
+            r->id);
         return false;
     }
     if (raft_log_matches(&r->log, s->index, s->term)) {
         raft_say(&r->voice, RAFT_INFO,
                  "%" PRIx64 " [commit: %" PRIu64 ", lastindex: %" PRIu64 ", lastterm: %" PRIu64
                  "] fast-forwarded commit to snapshot [index: %" PRIu64 ", term: %" PRIu64 "]",
-                 r->id, r->log.committed, raft_log_last_index(&r->log), raft_log_last_term(&r->log), s->index,
-                 s->term);
+                 r->id, r->log.committed, raft_log_last_index(&r->log), raft_log_last_term(&r->log),
+                 s->index, s->term);
         raft_log_commit_to(&r->log, s->index);
         return false;
     }
@@ -370,7 +390,8 @@ static bool restore(struct raft *r, const struct raft_snapshot *s)
     raft_say(&r->voice, RAFT_INFO,
              "%" PRIx64 " [commit: %" PRIu64 ", lastindex: %" PRIu64 ", lastterm: %" PRIu64
              "] restored snapshot [index: %" PRIu64 ", term: %" PRIu64 "]",
-             r->id, r->log.committed, raft_log_last_index(&r->log), raft_log_last_term(&r->log), s->index, s->term);
+             r->id, r->log.committed, raft_log_last_index(&r->log), raft_log_last_term(&r->log),
+             s->index, s->term);
     return true;
 }
 
@@ -379,9 +400,11 @@ void raft_replicate_handle_snapshot(struct raft *r, const struct raft_message *m
     const struct raft_snapshot *s = m->snapshot;
     bool taken = restore(r, s);
     raft_say(&r->voice, RAFT_INFO,
-             "%" PRIx64 " [commit: %" PRIu64 "] %s snapshot [index: %" PRIu64 ", term: %" PRIu64 "]", r->id,
-             r->log.committed, taken ? "restored" : "ignored", s->index, s->term);
-    raft_send(r, (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = m->from, .index = r->log.committed});
+             "%" PRIx64 " [commit: %" PRIu64 "] %s snapshot [index: %" PRIu64 ", term: %" PRIu64
+             "]",
+             r->id, r->log.committed, taken ? "restored" : "ignored", s->index, s->term);
+    raft_send(r, (struct raft_message){
+                     .type = RAFT_MSG_APP_RESP, .to = m->from, .index = r->log.committed});
 }
 
 /* ---- Answers at the leader -------------------------------------------------------------------- */
@@ -395,15 +418,15 @@ static void handle_rejection(struct raft *r, struct raft_progress *p, const stru
 {
     uint64_t hint = m->reject_hint, ignored;
     raft_say(&r->voice, RAFT_DEBUG,
-             "%" PRIx64 " received MsgAppResp(rejected, hint: (index %" PRIu64 ", term %" PRIu64 ")) from %" PRIx64
-             " for index %" PRIu64,
+             "%" PRIx64 " received MsgAppResp(rejected, hint: (index %" PRIu64 ", term %" PRIu64
+             ")) from %" PRIx64 " for index %" PRIu64,
              r->id, m->reject_hint, m->log_term, m->from, m->index);
     if (m->log_term > 0)
         hint = raft_log_find_by_term(&r->log, m->reject_hint, m->log_term, &ignored);
     if (!raft_progress_rejected(p, m->index, hint))
         return; // stale
-    raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " decreased progress of %" PRIx64 " to [%s]", r->id, p->id,
-             raft_text_of_progress(r, p));
+    raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " decreased progress of %" PRIx64 " to [%s]", r->id,
+             p->id, raft_text_of_progress(r, p));
     if (p->flow == RAFT_REPLICATE)
         raft_progress_become_probe(p);
     raft_replicate_to(r, p);
@@ -412,23 +435,30 @@ static void handle_rejection(struct raft *r, struct raft_progress *p, const stru
 static void update_flow(struct raft *r, struct raft_progress *p, uint64_t index)
 {
     switch (p->flow) {
-    case RAFT_PROBE: raft_progress_become_replicate(p); break;
-    case RAFT_REPLICATE: raft_inflights_free_up_to(&p->inflights, index); break;
+    case RAFT_PROBE:
+        raft_progress_become_replicate(p);
+        break;
+    case RAFT_REPLICATE:
+        raft_inflights_free_up_to(&p->inflights, index);
+        break;
     case RAFT_SNAPSHOT:
         // Whatever snapshot it came by: what follows its match is in our log.
         if (p->match + 1 < raft_log_first_index(&r->log))
             break;
-        raft_say(&r->voice, RAFT_DEBUG,
-                 "%" PRIx64 " recovered from needing snapshot, resumed sending replication messages to %" PRIx64
-                 " [%s]",
-                 r->id, p->id, raft_text_of_progress(r, p));
+        raft_say(
+            &r->voice, RAFT_DEBUG,
+            "%" PRIx64
+            " recovered from needing snapshot, resumed sending replication messages to %" PRIx64
+            " [%s]",
+            r->id, p->id, raft_text_of_progress(r, p));
         raft_progress_become_probe(p);
         raft_progress_become_replicate(p);
         break;
     }
 }
 
-void raft_replicate_handle_append_answer(struct raft *r, struct raft_progress *p, const struct raft_message *m)
+void raft_replicate_handle_append_answer(struct raft *r, struct raft_progress *p,
+                                         const struct raft_message *m)
 {
     uint64_t id = p->id;
     p->recently_active = true;
@@ -449,13 +479,15 @@ void raft_replicate_handle_append_answer(struct raft *r, struct raft_progress *p
     while (raft_replicate_more_to(r, p))
         ;
     if (id == r->transferee && p->match == raft_log_last_index(&r->log)) {
-        raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " sent MsgTimeoutNow to %" PRIx64 " after received MsgAppResp",
-                 r->id, id);
+        raft_say(&r->voice, RAFT_INFO,
+                 "%" PRIx64 " sent MsgTimeoutNow to %" PRIx64 " after received MsgAppResp", r->id,
+                 id);
         hand_over(r, id);
     }
 }
 
-void raft_replicate_handle_heartbeat_answer(struct raft *r, struct raft_progress *p, const struct raft_message *m)
+void raft_replicate_handle_heartbeat_answer(struct raft *r, struct raft_progress *p,
+                                            const struct raft_message *m)
 {
     uint64_t id = p->id;
     p->recently_active = true;
@@ -468,7 +500,8 @@ void raft_replicate_handle_heartbeat_answer(struct raft *r, struct raft_progress
 void raft_replicate_handle_transfer(struct raft *r, struct raft_progress *p)
 {
     if (p->is_learner) {
-        raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " is learner. Ignored transferring leadership", p->id);
+        raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " is learner. Ignored transferring leadership",
+                 p->id);
         return;
     }
     if (r->transferee == p->id) {
@@ -480,15 +513,17 @@ void raft_replicate_handle_transfer(struct raft *r, struct raft_progress *p)
     }
     if (r->transferee != RAFT_NONE)
         raft_say(&r->voice, RAFT_INFO,
-                 "%" PRIx64 " [term %" PRIu64 "] abort previous transferring leadership to %" PRIx64, r->id, r->term,
-                 r->transferee);
+                 "%" PRIx64 " [term %" PRIu64
+                 "] abort previous transferring leadership to %" PRIx64,
+                 r->id, r->term, r->transferee);
     r->transferee = RAFT_NONE;
     if (p->id == r->id) {
-        raft_say(&r->voice, RAFT_DEBUG, "%" PRIx64 " is already leader. Ignored transferring leadership to self",
-                 r->id);
+        raft_say(&r->voice, RAFT_DEBUG,
+                 "%" PRIx64 " is already leader. Ignored transferring leadership to self", r->id);
         return;
     }
-    raft_say(&r->voice, RAFT_INFO, "%" PRIx64 " [term %" PRIu64 "] starts to transfer leadership to %" PRIx64, r->id,
+    raft_say(&r->voice, RAFT_INFO,
+             "%" PRIx64 " [term %" PRIu64 "] starts to transfer leadership to %" PRIx64, r->id,
              r->term, p->id);
     r->election_elapsed = 0; // it has one election timeout
     r->transferee = p->id;

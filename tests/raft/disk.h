@@ -76,7 +76,10 @@ static inline void disk_unref(void *ctx, void *block)
 }
 
 static inline uint64_t disk_first(void *ctx) { return ((struct disk *)ctx)->start + 1; }
-static inline uint64_t disk_last(void *ctx) { return ((struct disk *)ctx)->start + ((struct disk *)ctx)->count; }
+static inline uint64_t disk_last(void *ctx)
+{
+    return ((struct disk *)ctx)->start + ((struct disk *)ctx)->count;
+}
 
 static inline int disk_info(void *ctx, uint64_t index, struct raft_entry_info *out)
 {
@@ -94,8 +97,8 @@ static inline int disk_info(void *ctx, uint64_t index, struct raft_entry_info *o
     return 0;
 }
 
-static inline int disk_entries(void *ctx, uint64_t lo, uint64_t hi, uint64_t max_bytes, struct raft_entry *out,
-                               size_t cap)
+static inline int disk_entries(void *ctx, uint64_t lo, uint64_t hi, uint64_t max_bytes,
+                               struct raft_entry *out, size_t cap)
 {
     struct disk *d = ctx;
     uint64_t bytes = 0;
@@ -221,8 +224,9 @@ static inline void disk_compact(struct disk *d, uint64_t index)
 }
 
 /* The state machine now is *s, whose data are bytes. */
-static inline void disk_set_newest(struct disk *d, uint64_t index, uint64_t term, const struct raft_conf_state *conf,
-                                   const void *bytes, size_t len)
+static inline void disk_set_newest(struct disk *d, uint64_t index, uint64_t term,
+                                   const struct raft_conf_state *conf, const void *bytes,
+                                   size_t len)
 {
     struct block *b = block_new(d, bytes, len);
     if (d->newest.block)
@@ -231,7 +235,8 @@ static inline void disk_set_newest(struct disk *d, uint64_t index, uint64_t term
 }
 
 /* One applied entry: its payload is added to the data. */
-static inline void disk_apply(struct disk *d, const struct raft_entry *e, const struct raft_conf_state *conf)
+static inline void disk_apply(struct disk *d, const struct raft_entry *e,
+                              const struct raft_conf_state *conf)
 {
     struct block *old = d->newest.block;
     size_t had = old ? old->len : 0, more = e->kind == RAFT_ENTRY_NORMAL ? e->len : 0;
@@ -263,4 +268,7 @@ static inline void disk_deinit(struct disk *d)
 }
 
 /* After every owner gave back what it held. */
-static inline bool disk_is_clean(const struct disk *d) { return d->allocated == 0 && d->blocks == 0; }
+static inline bool disk_is_clean(const struct disk *d)
+{
+    return d->allocated == 0 && d->blocks == 0;
+}

@@ -90,7 +90,8 @@ static inline void put_entry_text(struct str *out, const struct raft_entry *e)
     str_put(out, text);
 }
 
-static inline void put_entries(struct str *out, const char *title, const struct raft_entry *e, size_t n)
+static inline void put_entries(struct str *out, const char *title, const struct raft_entry *e,
+                               size_t n)
 {
     if (n)
         put_lines(out, title);
@@ -123,8 +124,10 @@ static inline void put_snapshot(struct str *out, const struct raft_snapshot *s)
 static inline void put_append_done(struct str *out, uint64_t to, const struct raft_completion *c,
                                    const struct raft_snapshot *s)
 {
-    str_printf(out, "AppendThread->%" PRIx64 " MsgStorageAppendResp Term:%" PRIu64 " Log:%" PRIu64 "/%" PRIu64, to,
-               c->term, c->log_term, c->index);
+    str_printf(out,
+               "AppendThread->%" PRIx64 " MsgStorageAppendResp Term:%" PRIu64 " Log:%" PRIu64
+               "/%" PRIu64,
+               to, c->term, c->log_term, c->index);
     if (s) {
         str_put(out, "\n  Snapshot: ");
         put_snapshot(out, s);
@@ -158,10 +161,12 @@ static inline void append_responses(struct str *out, uint64_t id, const struct r
         put_append_done(out, id, &p->completion, p->snapshot);
 }
 
-static inline void put_append_work(struct str *out, uint64_t id, const struct raft_persist *p, bool responses)
+static inline void put_append_work(struct str *out, uint64_t id, const struct raft_persist *p,
+                                   bool responses)
 {
     struct str r = {0};
-    str_printf(out, "%" PRIx64 "->AppendThread MsgStorageAppend Term:%" PRIu64 " Log:0/0", id, p->hard_state.term);
+    str_printf(out, "%" PRIx64 "->AppendThread MsgStorageAppend Term:%" PRIu64 " Log:0/0", id,
+               p->hard_state.term);
     if (p->hard_state.commit)
         str_printf(out, " Commit:%" PRIu64, p->hard_state.commit);
     if (p->hard_state.vote)
@@ -177,7 +182,8 @@ static inline void put_append_work(struct str *out, uint64_t id, const struct ra
     str_deinit(&r);
 }
 
-static inline void put_apply_work(struct str *out, uint64_t id, const struct raft_apply *a, bool responses)
+static inline void put_apply_work(struct str *out, uint64_t id, const struct raft_apply *a,
+                                  bool responses)
 {
     struct str r = {0};
     str_printf(out, "%" PRIx64 "->ApplyThread MsgStorageApply Term:0 Log:0/0", id);
@@ -201,7 +207,8 @@ static inline void put_ready(struct str *out, const struct node *n, const struct
     const struct raft_persist *p = &rd->persist;
     struct str body = {0}, messages = {0};
     if (rd->has_soft_state)
-        str_printf(&body, "Lead:%" PRIu64 " State:%s\n", rd->soft_state.leader, raft_role_text(rd->soft_state.role));
+        str_printf(&body, "Lead:%" PRIu64 " State:%s\n", rd->soft_state.leader,
+                   raft_role_text(rd->soft_state.role));
     if (p->has_hard_state)
         put_hard_state(&body, &p->hard_state);
     put_entries(&body, "Entries:", p->entries, p->count);
@@ -267,7 +274,8 @@ static inline void finish_ready(struct env *env, struct node *n, struct raft_rea
     send_all(env, &rd->messages, &rd->message_count);
     for (size_t i = 0; i < p->promise_count; i++)
         if (p->promises[i].to != n->id)
-            put_flying(env, (struct flying){.kind = NET, .to = p->promises[i].to, .m = p->promises[i]});
+            put_flying(env,
+                       (struct flying){.kind = NET, .to = p->promises[i].to, .m = p->promises[i]});
     for (size_t i = 0; i < p->promise_count; i++)
         if (p->promises[i].to == n->id)
             raft_step(n->r, &p->promises[i]);
@@ -317,7 +325,10 @@ static inline void process_append_thread(struct env *env, struct node *n)
     append_responses(env->out, n->id, &p);
     send_all(env, &p.promises, &p.promise_count);
     if (p.completion.needed) {
-        put_flying(env, (struct flying){.kind = APPEND_DONE, .to = n->id, .done = p.completion, .snapshot = p.snapshot});
+        put_flying(env, (struct flying){.kind = APPEND_DONE,
+                                        .to = n->id,
+                                        .done = p.completion,
+                                        .snapshot = p.snapshot});
         p.snapshot = NULL;
     }
     raft_persist_free(&n->disk.env, &p);

@@ -63,16 +63,23 @@ static inline void one_log(struct one *o, size_t count, const uint64_t *terms)
 {
     for (size_t i = 0; i < count; i++) {
         struct block *b = block_new(&o->disk, "old", 3);
-        struct raft_entry e = {
-            .term = terms[i], .index = o->disk.start + o->disk.count + 1, .data = b->bytes, .len = 3, .block = b};
+        struct raft_entry e = {.term = terms[i],
+                               .index = o->disk.start + o->disk.count + 1,
+                               .data = b->bytes,
+                               .len = 3,
+                               .block = b};
         disk_append(&o->disk, &e, 1);
         disk_unref(&o->disk, b);
     }
     o->config.hard_state.term = count ? terms[count - 1] : 0;
 }
-#define TERMS(...) sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t), (uint64_t[]) { __VA_ARGS__ }
+#define TERMS(...)                                                                                 \
+    sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t), (uint64_t[]) { __VA_ARGS__ }
 
-static inline void one_start(struct one *o) { assert_int_equal(raft_new(&o->disk.env, &o->config, &o->r), 0); }
+static inline void one_start(struct one *o)
+{
+    assert_int_equal(raft_new(&o->disk.env, &o->config, &o->r), 0);
+}
 
 static inline void one_sent(struct one *o, struct raft_message *m)
 {
@@ -199,9 +206,11 @@ static inline int one_propose_change(struct one *o, enum raft_conf_op op, uint64
 {
     struct raft_conf_change cc = {.count = 1, .change = {{op, id}}};
     uint8_t bytes[64];
-    struct block *b = block_new(&o->disk, bytes, raft_conf_change_encode(&cc, bytes, sizeof(bytes)));
+    struct block *b =
+        block_new(&o->disk, bytes, raft_conf_change_encode(&cc, bytes, sizeof(bytes)));
     memcpy(b->bytes, bytes, b->len);
-    struct raft_entry e = {.kind = RAFT_ENTRY_CONF_CHANGE_V2, .data = b->bytes, .len = b->len, .block = b};
+    struct raft_entry e = {
+        .kind = RAFT_ENTRY_CONF_CHANGE_V2, .data = b->bytes, .len = b->len, .block = b};
     int err = raft_propose(o->r, &e, 1, NULL);
     disk_unref(&o->disk, b);
     one_drain(o);
@@ -220,7 +229,8 @@ static inline void one_lead(struct one *o)
 
 static inline int one_ack(struct one *o, uint64_t from, uint64_t index)
 {
-    return one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = from, .term = raft_term(o->r), .index = index));
+    return one_step(
+        o, MSG(.type = RAFT_MSG_APP_RESP, .from = from, .term = raft_term(o->r), .index = index));
 }
 
 static inline size_t one_count(const struct one *o, enum raft_message_type type, uint64_t to)
@@ -232,7 +242,8 @@ static inline size_t one_count(const struct one *o, enum raft_message_type type,
 }
 
 /* The last message of this type to this peer. */
-static inline const struct raft_message *one_last(const struct one *o, enum raft_message_type type, uint64_t to)
+static inline const struct raft_message *one_last(const struct one *o, enum raft_message_type type,
+                                                  uint64_t to)
 {
     for (size_t i = o->sent_count; i > 0; i--)
         if (o->sent[i - 1].type == type && o->sent[i - 1].to == to)

@@ -25,7 +25,8 @@ struct member {
     uint64_t id;
     struct raft *r; // NULL: crashed
     struct disk disk;
-    struct raft_snapshot durable; // checkpoint of the state machine (no block: its hash is in `hash_at`)
+    struct raft_snapshot
+        durable; // checkpoint of the state machine (no block: its hash is in `hash_at`)
     struct work work[QUEUE_MAX];
     size_t work_count;
     struct raft_apply apply[QUEUE_MAX];
@@ -38,7 +39,9 @@ struct member {
     bool cut_off;
 };
 
-struct fact { uint64_t term, payload, prev_term; };
+struct fact {
+    uint64_t term, payload, prev_term;
+};
 
 struct world {
     uint64_t seed, random, step, payload;
@@ -55,7 +58,8 @@ struct world {
     size_t known_count[INDEX_MAX];
     uint64_t read_at[QUEUE_MAX * 64]; // committed_to when the read was asked for
     uint64_t reads;
-    uint64_t elections, commits, crashes, answered, snapshots, changes; // to see that something happened
+    uint64_t elections, commits, crashes, answered, snapshots,
+        changes; // to see that something happened
 };
 
 #define CHECK(w, ok, ...)                                                                          \
@@ -75,7 +79,10 @@ static uint64_t draw(struct world *w, uint64_t bound)
     return (w->random >> 11) % bound;
 }
 
-static bool chance(struct world *w, uint64_t per_mille) { return !w->calm && draw(w, 1000) < per_mille; }
+static bool chance(struct world *w, uint64_t per_mille)
+{
+    return !w->calm && draw(w, 1000) < per_mille;
+}
 
 static uint64_t payload_of(const struct raft_entry *e)
 {
@@ -96,8 +103,10 @@ static void check_entry(struct world *w, const struct raft_entry *e, uint64_t pr
         struct fact *k = &w->known[e->index][i];
         if (k->term != f.term)
             continue;
-        CHECK(w, k->payload == f.payload, "entry %" PRIu64 "/%" PRIu64 " is two entries", f.term, e->index);
-        CHECK(w, k->prev_term == prev_term, "entry %" PRIu64 "/%" PRIu64 " follows two logs", f.term, e->index);
+        CHECK(w, k->payload == f.payload, "entry %" PRIu64 "/%" PRIu64 " is two entries", f.term,
+              e->index);
+        CHECK(w, k->prev_term == prev_term, "entry %" PRIu64 "/%" PRIu64 " follows two logs",
+              f.term, e->index);
         return;
     }
     w->known[e->index] = realloc(w->known[e->index], (w->known_count[e->index] + 1) * sizeof(f));
@@ -125,7 +134,8 @@ static bool has_durably(const struct member *m, uint64_t index, uint64_t term)
     return disk_info((void *)&m->disk, index, &info) == 0 && info.term == term;
 }
 
-static bool quorum_has(const struct world *w, const struct raft_ids *voters, uint64_t index, uint64_t term)
+static bool quorum_has(const struct world *w, const struct raft_ids *voters, uint64_t index,
+                       uint64_t term)
 {
     uint32_t have = 0;
     for (uint32_t i = 0; i < voters->count; i++)
@@ -143,16 +153,19 @@ static void check_commit(struct world *w, struct member *m)
             continue; // covered by a snapshot
         if (i <= w->committed_to) {
             CHECK(w, w->committed[i].term == 0 || w->committed[i].term == term,
-                  "entry %" PRIu64 " committed in terms %" PRIu64 " and %" PRIu64, i, w->committed[i].term, term);
+                  "entry %" PRIu64 " committed in terms %" PRIu64 " and %" PRIu64, i,
+                  w->committed[i].term, term);
         }
         w->committed[i].term = term;
     }
     if (commit > w->committed_to) {
-        CHECK(w, raft_role(r) == RAFT_LEADER, "member %" PRIu64 " committed first and does not lead", m->id);
+        CHECK(w, raft_role(r) == RAFT_LEADER,
+              "member %" PRIu64 " committed first and does not lead", m->id);
         raft_log_term(&r->log, commit, &term);
-        CHECK(w, quorum_has(w, &r->members.conf.voters, commit, term), "%" PRIu64 " is not durable on a quorum", commit);
-        CHECK(w, quorum_has(w, &r->members.conf.outgoing, commit, term), "%" PRIu64 " is not durable on the old quorum",
-              commit);
+        CHECK(w, quorum_has(w, &r->members.conf.voters, commit, term),
+              "%" PRIu64 " is not durable on a quorum", commit);
+        CHECK(w, quorum_has(w, &r->members.conf.outgoing, commit, term),
+              "%" PRIu64 " is not durable on the old quorum", commit);
         w->commits += commit - w->committed_to;
         w->committed_to = commit;
     }
@@ -167,14 +180,16 @@ static void check_leader(struct world *w, struct member *m)
     m->seen_term = term;
     if (raft_role(m->r) != RAFT_LEADER)
         return;
-    CHECK(w, w->leader_of[term] == 0 || w->leader_of[term] == m->id, "two leaders in term %" PRIu64, term);
+    CHECK(w, w->leader_of[term] == 0 || w->leader_of[term] == m->id, "two leaders in term %" PRIu64,
+          term);
     if (w->leader_of[term])
         return;
     w->leader_of[term] = m->id;
     w->elections++;
     for (uint64_t i = raft_log_first_index(&m->r->log); i <= w->committed_to; i++)
         CHECK(w, w->committed[i].term == 0 || raft_log_matches(&m->r->log, i, w->committed[i].term),
-              "leader %" PRIu64 " of term %" PRIu64 " lacks committed entry %" PRIu64, m->id, term, i);
+              "leader %" PRIu64 " of term %" PRIu64 " lacks committed entry %" PRIu64, m->id, term,
+              i);
 }
 
 static void check_message(struct world *w, const struct raft_message *m)
@@ -182,26 +197,30 @@ static void check_message(struct world *w, const struct raft_message *m)
     uint64_t *vote = &w->vote_of[m->from][m->term < TERM_MAX ? m->term : 0];
     if (m->type != RAFT_MSG_VOTE_RESP || m->reject)
         return;
-    CHECK(w, *vote == 0 || *vote == m->to, "member %" PRIu64 " votes twice in term %" PRIu64, m->from, m->term);
+    CHECK(w, *vote == 0 || *vote == m->to, "member %" PRIu64 " votes twice in term %" PRIu64,
+          m->from, m->term);
     *vote = m->to;
 }
 
 static void check_applied(struct world *w, struct member *m, const struct raft_entry *e)
 {
     struct fact *f = &w->committed[e->index];
-    CHECK(w, e->index == m->applied + 1, "member %" PRIu64 " applies %" PRIu64 " after %" PRIu64, m->id, e->index,
-          m->applied);
-    CHECK(w, f->term == e->term, "member %" PRIu64 " applies another entry %" PRIu64, m->id, e->index);
-    CHECK(w, f->payload == 0 || f->payload == payload_of(e) + 1, "entry %" PRIu64 " has two payloads", e->index);
-    CHECK(w, has_durably(m, e->index, e->term), "member %" PRIu64 " applies what it has not stored", m->id);
+    CHECK(w, e->index == m->applied + 1, "member %" PRIu64 " applies %" PRIu64 " after %" PRIu64,
+          m->id, e->index, m->applied);
+    CHECK(w, f->term == e->term, "member %" PRIu64 " applies another entry %" PRIu64, m->id,
+          e->index);
+    CHECK(w, f->payload == 0 || f->payload == payload_of(e) + 1,
+          "entry %" PRIu64 " has two payloads", e->index);
+    CHECK(w, has_durably(m, e->index, e->term), "member %" PRIu64 " applies what it has not stored",
+          m->id);
     f->payload = payload_of(e) + 1;
     m->applied = e->index;
 }
 
 static void check_read(struct world *w, const struct raft_read *read)
 {
-    CHECK(w, read->index >= w->read_at[read->read_id], "read %" PRIu64 " misses what was committed before it",
-          read->read_id);
+    CHECK(w, read->index >= w->read_at[read->read_id],
+          "read %" PRIu64 " misses what was committed before it", read->read_id);
     w->answered++;
 }
 
@@ -223,7 +242,8 @@ static uint64_t carrier(const struct raft_message *m, const struct member *from)
 
 static void post(struct world *w, struct member *from, struct raft_message *m)
 {
-    bool lost = from->cut_off || m->to > w->n || w->m[m->to - 1].cut_off || chance(w, 50) || w->bag_count >= BAG_MAX;
+    bool lost = from->cut_off || m->to > w->n || w->m[m->to - 1].cut_off || chance(w, 50) ||
+                w->bag_count >= BAG_MAX;
     check_message(w, m);
     // A forwarded message keeps its sender: its memory is still the forwarder's.
     if (lost || carrier(m, from) == from->id) {
@@ -433,12 +453,13 @@ static void propose(struct world *w, struct member *m)
 
 static void propose_change(struct world *w, struct member *m)
 {
-    struct raft_conf_change cc = {.transition = (enum raft_transition)draw(w, 3), .count = (uint32_t)draw(w, 3)};
+    struct raft_conf_change cc = {.transition = (enum raft_transition)draw(w, 3),
+                                  .count = (uint32_t)draw(w, 3)};
     uint8_t bytes[64];
     uint64_t id = ++w->payload << 8;
     for (uint32_t i = 0; i < cc.count; i++) {
-        static const enum raft_conf_op op[] = {RAFT_ADD_VOTER, RAFT_ADD_VOTER, RAFT_ADD_VOTER, RAFT_REMOVE,
-                                               RAFT_ADD_LEARNER};
+        static const enum raft_conf_op op[] = {RAFT_ADD_VOTER, RAFT_ADD_VOTER, RAFT_ADD_VOTER,
+                                               RAFT_REMOVE, RAFT_ADD_LEARNER};
         cc.change[i].op = op[draw(w, 5)];
         cc.change[i].id = 1 + draw(w, w->n);
     }
@@ -450,7 +471,8 @@ static void propose_change(struct world *w, struct member *m)
     }
     size_t len = raft_conf_change_encode(&cc, bytes, sizeof(bytes));
     struct block *b = block_new(&m->disk, bytes, len);
-    struct raft_entry e = {.kind = RAFT_ENTRY_CONF_CHANGE_V2, .data = b->bytes, .len = b->len, .block = b};
+    struct raft_entry e = {
+        .kind = RAFT_ENTRY_CONF_CHANGE_V2, .data = b->bytes, .len = b->len, .block = b};
     raft_propose(m->r, &e, 1, NULL);
     disk_unref(&m->disk, b);
 }
@@ -459,7 +481,9 @@ static void compact(struct world *w, struct member *m)
 {
     m->durable = m->disk.newest; // what is applied becomes durable
     m->durable.block = NULL;
-    uint64_t upto = m->durable.index < raft_compactable(m->r) || draw(w, 2) ? m->durable.index : raft_compactable(m->r);
+    uint64_t upto = m->durable.index < raft_compactable(m->r) || draw(w, 2)
+                        ? m->durable.index
+                        : raft_compactable(m->r);
     if (upto > m->disk.start + 1 && upto < m->r->log.offset)
         disk_compact(&m->disk, m->disk.start + 1 + draw(w, upto - m->disk.start));
     m->disk.in_memory_from = m->disk.start + draw(w, m->disk.count + 1);
@@ -531,8 +555,10 @@ static bool agreed(const struct world *w)
     if (!leader || leader->applied < w->committed_to || raft_conf_is_joint(&leader->conf))
         return false;
     for (size_t i = 0; i < w->n; i++)
-        if (raft_ids_has(&leader->conf.voters, w->m[i].id) || raft_ids_has(&leader->conf.learners, w->m[i].id))
-            if (w->m[i].applied + 20 < leader->applied || memcmp(&w->m[i].conf, &leader->conf, sizeof(leader->conf)))
+        if (raft_ids_has(&leader->conf.voters, w->m[i].id) ||
+            raft_ids_has(&leader->conf.learners, w->m[i].id))
+            if (w->m[i].applied + 20 < leader->applied ||
+                memcmp(&w->m[i].conf, &leader->conf, sizeof(leader->conf)))
                 return false;
     return true;
 }
@@ -568,13 +594,16 @@ static void heal(struct world *w)
             char conf[256];
             struct raft *r = w->m[i].r;
             raft_describe_config(&w->m[i].conf, conf, sizeof(conf));
-            print_message("# %" PRIu64 ": %s of %" PRIu64 ", term %" PRIu64 ", applied %" PRIu64 ", committed %" PRIu64
-                          ", last %" PRIu64 ", %s\n", w->m[i].id, raft_role_text(r->role), r->leader, r->term,
-                          w->m[i].applied, r->log.committed, raft_log_last_index(&r->log), conf);
+            print_message("# %" PRIu64 ": %s of %" PRIu64 ", term %" PRIu64 ", applied %" PRIu64
+                          ", committed %" PRIu64 ", last %" PRIu64 ", %s\n",
+                          w->m[i].id, raft_role_text(r->role), r->leader, r->term, w->m[i].applied,
+                          r->log.committed, raft_log_last_index(&r->log), conf);
             for (uint32_t j = 0; r->role == RAFT_LEADER && j < r->members.peer_count; j++)
-                print_message("#    %" PRIu64 " %s\n", r->members.peer[j]->id, raft_text_of_progress(r, r->members.peer[j]));
+                print_message("#    %" PRIu64 " %s\n", r->members.peer[j]->id,
+                              raft_text_of_progress(r, r->members.peer[j]));
         }
-    CHECK(w, false, "healed, and still %s", w->committed_to >= goal ? "not agreed" : "nothing is committed");
+    CHECK(w, false, "healed, and still %s",
+          w->committed_to >= goal ? "not agreed" : "nothing is committed");
 }
 
 static void end(struct world *w)
@@ -631,10 +660,10 @@ static void storm(size_t n)
         run(total, n, strtoull(one_seed, NULL, 10), 20000);
     for (uint64_t seed = 1; !one_seed && seed <= seeds; seed++)
         run(total, n, seed, 20000);
-    print_message("# %zu members: %" PRIu64 " leaders, %" PRIu64 " commits, %" PRIu64 " reads, %" PRIu64
-                  " snapshots, %" PRIu64 " conf changes, %" PRIu64 " crashes\n",
-                  n, total->elections, total->commits, total->answered, total->snapshots, total->changes,
-                  total->crashes);
+    print_message("# %zu members: %" PRIu64 " leaders, %" PRIu64 " commits, %" PRIu64
+                  " reads, %" PRIu64 " snapshots, %" PRIu64 " conf changes, %" PRIu64 " crashes\n",
+                  n, total->elections, total->commits, total->answered, total->snapshots,
+                  total->changes, total->crashes);
     if (!one_seed) { // a storm in which nothing happens proves nothing
         assert_true(total->elections > seeds);
         assert_true(total->commits > 100 * seeds);
@@ -645,9 +674,21 @@ static void storm(size_t n)
     free(total);
 }
 
-static void three_members_keep_every_promise_through_a_storm(void **state) { (void)state; storm(3); }
-static void five_members_keep_every_promise_through_a_storm(void **state) { (void)state; storm(5); }
-static void one_member_keeps_every_promise_through_a_storm(void **state) { (void)state; storm(1); }
+static void three_members_keep_every_promise_through_a_storm(void **state)
+{
+    (void)state;
+    storm(3);
+}
+static void five_members_keep_every_promise_through_a_storm(void **state)
+{
+    (void)state;
+    storm(5);
+}
+static void one_member_keeps_every_promise_through_a_storm(void **state)
+{
+    (void)state;
+    storm(1);
+}
 
 int main(void)
 {

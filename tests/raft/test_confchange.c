@@ -18,7 +18,7 @@ static void answer(void *ctx, const struct directive *d, struct str *out)
     struct raft_conf_state conf = c->members.conf;
     struct raft_ids renewed = {0};
     const char *why;
-    char text[2048];
+    char text[1024];
     parse_ops(d->input, &cc);
     if (strcmp(d->command, "simple") == 0) {
         why = raft_conf_simple(&conf, &cc, &renewed);
@@ -46,15 +46,17 @@ static void answer(void *ctx, const struct directive *d, struct str *out)
 
 static bool run(const char *path)
 {
-    struct changer c = {0};
-    disk_init(&c.disk);
-    bool ok = run_script(path, answer, &c);
-    raft_members_deinit(&c.members, &c.disk.env);
-    if (!disk_is_clean(&c.disk)) {
-        printf("# %s: %ld bytes were not given back\n", path, c.disk.allocated);
+    struct changer *c = calloc(1, sizeof(*c));
+    assert(c);
+    disk_init(&c->disk);
+    bool ok = run_script(path, answer, c);
+    raft_members_deinit(&c->members, &c->disk.env);
+    if (!disk_is_clean(&c->disk)) {
+        printf("# %s: %ld bytes were not given back\n", path, c->disk.allocated);
         ok = false;
     }
-    disk_deinit(&c.disk);
+    disk_deinit(&c->disk);
+    free(c);
     return ok;
 }
 

@@ -22,7 +22,8 @@ static void a_refused_proposal_says_why(void **state)
     assert_int_equal(one_propose_change(o, RAFT_REMOVE, 1), 0);
     one_ack(o, 2, 4);
     one_ack(o, 3, 4);
-    assert_int_equal(raft_role(o->r), RAFT_LEADER); // it leads on without itself, unless told to step down
+    assert_int_equal(raft_role(o->r),
+                     RAFT_LEADER); // it leads on without itself, unless told to step down
     assert_int_equal(one_propose(o, "x"), RAFT_NOT_A_MEMBER);
 }
 
@@ -140,7 +141,8 @@ static void bytes_under_way_are_bounded(void **state)
         one_propose(o, "123456");
     assert_int_equal(one_peer(o, 2)->inflights.bytes, 12); // the last one may go over
     assert_int_equal(one_peer(o, 2)->inflights.count, 2);
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 1, .reject = true, .index = 2, .reject_hint = 1,
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 1, .reject = true, .index = 2,
+                    .reject_hint = 1,
                     .log_term = 1)); // all of it lost
     assert_int_equal(one_peer(o, 2)->inflights.bytes, 0);
     one_ack(o, 2, 2);
@@ -160,8 +162,8 @@ static void a_stalled_window_restarts_by_a_heartbeats_answer(void **state)
     one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT_RESP, .from = 2, .term = 1));
     const struct raft_message *m = one_last(o, RAFT_MSG_APP, 2);
     assert_int_equal(m->count, 0); // empty: its rejection will tell
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 1, .reject = true, .index = m->index,
-                    .reject_hint = 1, .log_term = 1));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 1, .reject = true,
+                    .index = m->index, .reject_hint = 1, .log_term = 1));
     m = one_last(o, RAFT_MSG_APP, 2);
     assert_int_equal(m->index, 1);
     assert_int_equal(m->count, 2);
@@ -175,7 +177,8 @@ static void a_message_holds_no_more_than_its_size(void **state)
     one_start(o);
     one_lead(o);
     one_forget_sent(o);
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 5, .reject_hint = 0));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 5,
+                    .reject_hint = 0));
     assert_int_equal(one_last(o, RAFT_MSG_APP, 2)->count, 2);
 }
 
@@ -185,9 +188,10 @@ static void a_whole_term_is_skipped_by_one_rejection(void **state)
     one_log(o, TERMS(1, 1, 4, 4, 4, 4, 4));
     one_start(o);
     one_lead(o); // term 5; the follower's log is 1 1 2 2 2 2 2 2
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 5, .reject = true, .index = 7, .reject_hint = 7,
-                    .log_term = 2));
-    assert_int_equal(one_last(o, RAFT_MSG_APP, 2)->index, 2); // the largest of ours whose term is <= 2
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 5, .reject = true, .index = 7,
+                    .reject_hint = 7, .log_term = 2));
+    assert_int_equal(one_last(o, RAFT_MSG_APP, 2)->index,
+                     2); // the largest of ours whose term is <= 2
 }
 
 static void a_follower_skips_its_whole_term_in_one_answer(void **state)
@@ -215,7 +219,8 @@ static void need_snapshot(struct one *o) // follower 2 needs what the log no lon
     o->applied = 3;
     one_start(o);
     one_lead(o);
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4, .reject_hint = 0));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4,
+                    .reject_hint = 0));
 }
 
 static void a_follower_that_fell_behind_gets_a_snapshot_and_nothing_else(void **state)
@@ -277,13 +282,13 @@ static void entries_out_of_memory_are_fetched_and_only_that_follower_waits(void 
     one_ack(o, 3, 5);
     o->disk.in_memory_from = 4;
     one_forget_sent(o);
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4, .reject_hint = 1,
-                    .log_term = 1));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4,
+                    .reject_hint = 1, .log_term = 1));
     assert_int_equal(o->fetch_count, 1);
     assert_int_equal(o->fetches[0].to, 2);
     assert_int_equal(o->fetches[0].lo, 2);
     one_propose(o, "x");
-    assert_int_equal(o->fetch_count, 1);                              // asked once
+    assert_int_equal(o->fetch_count, 1);                                 // asked once
     assert_int_equal(one_last(o, RAFT_MSG_APP, 3)->entries[0].index, 6); // others go on
     one_forget_sent(o);
     raft_entries_arrived(o->r, &o->fetches[0], &o->disk.log[1], 2); // entries 2 and 3
@@ -299,6 +304,24 @@ static void entries_out_of_memory_are_fetched_and_only_that_follower_waits(void 
     assert_int_equal(o->sent_count, 0);
 }
 
+static void entries_read_from_a_log_that_changed_meanwhile_are_not_sent(void **state)
+{
+    struct one *o = *state;
+    one_log(o, TERMS(1, 1, 1, 1));
+    one_start(o);
+    one_lead(o);
+    o->disk.in_memory_from = 4;
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4,
+                    .reject_hint = 1, .log_term = 1));
+    one_forget_sent(o);
+    struct raft_entry read[2] = {o->disk.log[1], o->disk.log[2]};
+    read[1].term = 9; // what was there once
+    read[0].block = read[1].block = NULL;
+    raft_entries_arrived(o->r, &o->fetches[0], read, 2);
+    one_drain(o);
+    assert_int_equal(one_last(o, RAFT_MSG_APP, 2)->count, 1);
+}
+
 static void a_fetch_that_finds_nothing_leads_to_a_snapshot(void **state)
 {
     struct one *o = *state;
@@ -308,8 +331,8 @@ static void a_fetch_that_finds_nothing_leads_to_a_snapshot(void **state)
     one_start(o);
     one_lead(o);
     o->disk.in_memory_from = 4;
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4, .reject_hint = 1,
-                    .log_term = 1));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4,
+                    .reject_hint = 1, .log_term = 1));
     raft_entries_arrived(o->r, &o->fetches[0], NULL, 0);
     one_drain(o);
     assert_int_equal(one_count(o, RAFT_MSG_SNAP, 2), 1);
@@ -425,27 +448,83 @@ static void more_members_than_fit_are_refused(void **state)
 
 static void garbage_from_a_peer_changes_nothing(void **state)
 {
-    static struct raft_entry gap[] = {{.term = 1, .index = 6}}, back[] = {{.term = 2, .index = 4}, {.term = 1, .index = 5}},
-                             kind[] = {{.term = 1, .index = 4, .kind = 9}}, late[] = {{.term = 9, .index = 4}},
+    static struct raft_entry gap[] = {{.term = 1, .index = 6}},
+                             back[] = {{.term = 2, .index = 4}, {.term = 1, .index = 5}},
+                             kind[] = {{.term = 1, .index = 4, .kind = 9}},
+                             late[] = {{.term = 9, .index = 4}},
                              clash[] = {{.term = 3, .index = 3}};
     static struct raft_snapshot unsorted = {.index = 9, .term = 1, .conf = {.voters = {2, {2, 1}}}},
-                                crowded = {.index = 9, .term = 1, .conf = {.voters = {RAFT_MEMBERS_MAX + 1, {1}}}};
-    const struct { const char *what; struct raft_message m; int err; } rows[] = {
+                                crowded = {.index = 9,
+                                           .term = 1,
+                                           .conf = {.voters = {RAFT_MEMBERS_MAX + 1, {1}}}};
+    const struct {
+        const char *what;
+        struct raft_message m;
+        int err;
+    } rows[] = {
         {"a type that is none", {.type = 77, .from = 2, .term = 3}, RAFT_LOCAL_MESSAGE},
         {"no sender", {.type = RAFT_MSG_HEARTBEAT, .term = 3}, RAFT_BAD_MESSAGE},
         {"no term", {.type = RAFT_MSG_HEARTBEAT, .from = 2}, RAFT_BAD_MESSAGE},
         {"our own id", {.type = RAFT_MSG_HEARTBEAT, .from = 1, .term = 3}, RAFT_BAD_MESSAGE},
-        {"an answer of a stranger", {.type = RAFT_MSG_APP_RESP, .from = 9, .term = 3}, RAFT_UNKNOWN_PEER},
-        {"a hole in the entries", {.type = RAFT_MSG_APP, .from = 2, .term = 3, .index = 3, .log_term = 1, .entries = gap, .count = 1}, RAFT_BAD_MESSAGE},
-        {"terms that fall", {.type = RAFT_MSG_APP, .from = 2, .term = 3, .index = 3, .log_term = 1, .entries = back, .count = 2}, RAFT_BAD_MESSAGE},
-        {"an entry of a later term", {.type = RAFT_MSG_APP, .from = 2, .term = 3, .index = 3, .log_term = 1, .entries = late, .count = 1}, RAFT_BAD_MESSAGE},
-        {"an unknown kind", {.type = RAFT_MSG_APP, .from = 2, .term = 3, .index = 3, .log_term = 1, .entries = kind, .count = 1}, RAFT_BAD_MESSAGE},
-        {"a commit index we do not have", {.type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 3, .commit = 4}, RAFT_BAD_MESSAGE},
+        {"an answer of a stranger",
+         {.type = RAFT_MSG_APP_RESP, .from = 9, .term = 3},
+         RAFT_UNKNOWN_PEER},
+        {"a hole in the entries",
+         {.type = RAFT_MSG_APP,
+          .from = 2,
+          .term = 3,
+          .index = 3,
+          .log_term = 1,
+          .entries = gap,
+          .count = 1},
+         RAFT_BAD_MESSAGE},
+        {"terms that fall",
+         {.type = RAFT_MSG_APP,
+          .from = 2,
+          .term = 3,
+          .index = 3,
+          .log_term = 1,
+          .entries = back,
+          .count = 2},
+         RAFT_BAD_MESSAGE},
+        {"an entry of a later term",
+         {.type = RAFT_MSG_APP,
+          .from = 2,
+          .term = 3,
+          .index = 3,
+          .log_term = 1,
+          .entries = late,
+          .count = 1},
+         RAFT_BAD_MESSAGE},
+        {"an unknown kind",
+         {.type = RAFT_MSG_APP,
+          .from = 2,
+          .term = 3,
+          .index = 3,
+          .log_term = 1,
+          .entries = kind,
+          .count = 1},
+         RAFT_BAD_MESSAGE},
+        {"a commit index we do not have",
+         {.type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 3, .commit = 4},
+         RAFT_BAD_MESSAGE},
         {"a snapshot without one", {.type = RAFT_MSG_SNAP, .from = 2, .term = 3}, RAFT_BAD_MESSAGE},
-        {"unsorted members", {.type = RAFT_MSG_SNAP, .from = 2, .term = 3, .snapshot = &unsorted}, RAFT_BAD_MESSAGE},
-        {"too many members", {.type = RAFT_MSG_SNAP, .from = 2, .term = 3, .snapshot = &crowded}, RAFT_BAD_MESSAGE},
+        {"unsorted members",
+         {.type = RAFT_MSG_SNAP, .from = 2, .term = 3, .snapshot = &unsorted},
+         RAFT_BAD_MESSAGE},
+        {"too many members",
+         {.type = RAFT_MSG_SNAP, .from = 2, .term = 3, .snapshot = &crowded},
+         RAFT_BAD_MESSAGE},
         {"no proposal", {.type = RAFT_MSG_PROP, .from = 2}, RAFT_BAD_MESSAGE},
-        {"another entry where one is committed", {.type = RAFT_MSG_APP, .from = 2, .term = 3, .index = 3, .log_term = 1, .entries = clash, .count = 1}, RAFT_BAD_MESSAGE},
+        {"another entry where one is committed",
+         {.type = RAFT_MSG_APP,
+          .from = 2,
+          .term = 3,
+          .index = 3,
+          .log_term = 1,
+          .entries = clash,
+          .count = 1},
+         RAFT_BAD_MESSAGE},
     };
     struct one *o = *state;
     one_log(o, TERMS(1, 1, 1));
@@ -469,13 +548,15 @@ static void a_committed_entry_is_never_replaced(void **state)
     one_start(o);
     one_drain(o);
     struct raft_entry e[] = {{.term = 1, .index = 3}, {.term = 2, .index = 4}};
-    assert_int_equal(one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 2, .index = 2, .log_term = 1,
-                                     .entries = e, .count = 2, .commit = 3)), 0);
+    assert_int_equal(one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 2, .index = 2,
+                                     .log_term = 1, .entries = e, .count = 2, .commit = 3)),
+                     0);
     assert_int_equal(raft_committed(o->r), 3);
     struct raft_entry clash = {.term = 3, .index = 4};
     one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 2, .commit = 4));
-    assert_int_equal(one_step(o, MSG(.type = RAFT_MSG_APP, .from = 3, .term = 3, .index = 3, .log_term = 1,
-                                     .entries = &clash, .count = 1)), 0); // below the commit index: acked with it
+    assert_int_equal(one_step(o, MSG(.type = RAFT_MSG_APP, .from = 3, .term = 3, .index = 3,
+                                     .log_term = 1, .entries = &clash, .count = 1)),
+                     0); // below the commit index: acked with it
     assert_int_equal(one_last(o, RAFT_MSG_APP_RESP, 3)->index, 4);
     assert_int_equal(raft_log_term_or_zero(&o->r->log, 4), 2);
 }
@@ -495,11 +576,11 @@ static void settings_that_contradict_each_other_are_refused(void **state)
     struct raft_config good = o->config, c;
     struct raft *r = NULL;
     one_log(o, TERMS(1, 1));
-#define REFUSED(change)                                                                                                \
-    do {                                                                                                               \
-        c = good;                                                                                                      \
-        change;                                                                                                        \
-        assert_int_equal(raft_new(&o->disk.env, &c, &r), RAFT_BAD_CONFIG);                                             \
+#define REFUSED(change)                                                                            \
+    do {                                                                                           \
+        c = good;                                                                                  \
+        change;                                                                                    \
+        assert_int_equal(raft_new(&o->disk.env, &c, &r), RAFT_BAD_CONFIG);                         \
     } while (0)
     REFUSED(c.id = 0);
     REFUSED(c.heartbeat_ticks = 0);
@@ -590,6 +671,7 @@ int main(void)
         T(a_failed_snapshot_is_tried_again_later),
         T(a_snapshot_is_not_sent_to_the_silent_nor_made_of_nothing),
         T(entries_out_of_memory_are_fetched_and_only_that_follower_waits),
+        T(entries_read_from_a_log_that_changed_meanwhile_are_not_sent),
         T(a_fetch_that_finds_nothing_leads_to_a_snapshot),
         T(apply_waits_for_entries_out_of_memory),
         T(a_transfer_waits_until_its_target_is_level),

@@ -75,17 +75,23 @@ static void add_node(struct env *env, const struct directive *d)
 static void put_error(struct env *env, int err)
 {
     switch (err) {
-    case 0: break;
+    case 0:
+        break;
     case RAFT_LOCAL_MESSAGE:
-    case RAFT_UNKNOWN_PEER: str_printf(env->out, "raft: %s", raft_error_text(err)); break;
-    default: str_put(env->out, "raft proposal dropped");
+    case RAFT_UNKNOWN_PEER:
+        str_printf(env->out, "raft: %s", raft_error_text(err));
+        break;
+    default:
+        str_put(env->out, "raft proposal dropped");
     }
 }
 
-static void propose(struct env *env, struct node *n, enum raft_entry_kind kind, const void *bytes, size_t len)
+static void propose(struct env *env, struct node *n, enum raft_entry_kind kind, const void *bytes,
+                    size_t len)
 {
     struct block *b = len ? block_new(&n->disk, bytes, len) : NULL;
-    struct raft_entry e = {.kind = (uint8_t)kind, .data = b ? b->bytes : NULL, .len = (uint32_t)len, .block = b};
+    struct raft_entry e = {
+        .kind = (uint8_t)kind, .data = b ? b->bytes : NULL, .len = (uint32_t)len, .block = b};
     put_error(env, raft_propose(n->r, &e, 1, NULL));
     if (b)
         disk_unref(&n->disk, b);
@@ -199,7 +205,8 @@ static void deliver_msgs(struct env *env, const struct directive *d)
 /* ---- Commands that act on several nodes */
 
 /* The output of one node's part, under a title, indented. */
-static void under_title(struct env *env, struct node *n, const char *title, void (*act)(struct env *, struct node *))
+static void under_title(struct env *env, struct node *n, const char *title,
+                        void (*act)(struct env *, struct node *))
 {
     struct str inner = {0}, *outer = env->out;
     str_printf(outer, "> %" PRIx64 " %s\n", n->id, title);
@@ -224,7 +231,8 @@ static void all_apply_work(struct env *env, struct node *n)
         process_apply_thread(env, n);
 }
 
-static void each(struct env *env, const struct directive *d, const char *title, void (*act)(struct env *, struct node *))
+static void each(struct env *env, const struct directive *d, const char *title,
+                 void (*act)(struct env *, struct node *))
 {
     size_t ids = 0;
     for (size_t i = 0; i < d->args; i++)
@@ -310,7 +318,8 @@ static void raft_log(struct env *env, struct node *n)
 {
     struct disk *d = &n->disk;
     if (d->count == 0)
-        str_printf(env->out, "log is empty: first index=%" PRIu64 ", last index=%" PRIu64, d->start + 1, d->start);
+        str_printf(env->out, "log is empty: first index=%" PRIu64 ", last index=%" PRIu64,
+                   d->start + 1, d->start);
     for (size_t i = 0; i < d->count; i++) {
         put_entry_text(env->out, &d->log[i]);
         str_put(env->out, "\n");
@@ -321,8 +330,10 @@ static void raft_state(struct env *env)
 {
     for (size_t i = 0; i < env->nodes; i++) {
         struct raft *r = env->node[i]->r;
-        str_printf(env->out, "%" PRIx64 ": %s %s Term:%" PRIu64 " Lead:%" PRIu64 "\n", r->id, raft_role_text(r->role),
-                   raft_members_is_voter(&r->members, r->id) ? "(Voter)" : "(Non-Voter)", r->term, r->leader);
+        str_printf(env->out, "%" PRIx64 ": %s %s Term:%" PRIu64 " Lead:%" PRIu64 "\n", r->id,
+                   raft_role_text(r->role),
+                   raft_members_is_voter(&r->members, r->id) ? "(Voter)" : "(Non-Voter)", r->term,
+                   r->leader);
     }
 }
 
@@ -335,7 +346,8 @@ static void status(struct env *env, struct node *n)
 
 static void send_snapshot(struct env *env, struct node *from, uint64_t to)
 {
-    struct raft_message m = {.type = RAFT_MSG_SNAP, .from = from->id, .to = to, .term = from->r->term};
+    struct raft_message m = {
+        .type = RAFT_MSG_SNAP, .from = from->id, .to = to, .term = from->r->term};
     m.snapshot = raft_snapshot_copy(&from->disk.env, &from->disk.newest);
     put_message(env->out, &m);
     put_flying(env, (struct flying){.kind = NET, .to = to, .m = m});
@@ -399,7 +411,8 @@ static void answer(void *ctx, const struct directive *d, struct str *out)
         raft_state(env);
     else if (strcmp(c, "transfer-leadership") == 0)
         raft_transfer(node_of(env, number_arg(d, "from", 0))->r, number_arg(d, "to", 0));
-    else if (strcmp(c, "log-level") != 0 && !command_of_one(env, node_of(env, id_of(d->arg[0].key)), d))
+    else if (strcmp(c, "log-level") != 0 &&
+             !command_of_one(env, node_of(env, id_of(d->arg[0].key)), d))
         str_printf(out, "unknown command %s", c);
     if (silent)
         str_clear(out);
@@ -432,7 +445,8 @@ static bool run(const char *path)
         release_node(env->node[i]);
     for (size_t i = 0; i < env->nodes; i++)
         disk_deinit(&env->node[i]->disk);
-    for (size_t i = 0; i < env->nodes; i++) { // blocks cross from node to node: only the sum must be zero
+    for (size_t i = 0; i < env->nodes;
+         i++) { // blocks cross from node to node: only the sum must be zero
         bytes += env->node[i]->disk.allocated;
         blocks += env->node[i]->disk.blocks;
         free(env->node[i]);

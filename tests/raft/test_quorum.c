@@ -29,12 +29,14 @@ static uint64_t acked(const void *ctx, uint64_t id)
     return a->known[i] ? a->index[i] : 0;
 }
 
-static uint64_t committed(const struct raft_ids *a, const struct raft_ids *b, const struct acks *acks)
+static uint64_t committed(const struct raft_ids *a, const struct raft_ids *b,
+                          const struct acks *acks)
 {
     return raft_quorum_committed(&(struct raft_quorum){a, b}, acked, acks);
 }
 
-static void check_laws(const struct raft_ids *in, const struct raft_ids *out, const struct acks *acks, struct str *said)
+static void check_laws(const struct raft_ids *in, const struct raft_ids *out,
+                       const struct acks *acks, struct str *said)
 {
     static const struct raft_ids none;
     uint64_t result = committed(in, out, acks);
@@ -71,7 +73,8 @@ static void describe_acks(const struct acks *a, struct str *out)
                 str_put(out, "x");
             str_printf(out, ">%*s", (int)(n - rank), "");
         }
-        str_printf(out, " %5" PRIu64 "    (id=%" PRIx64 ")\n", a->known[i] ? a->index[i] : 0, a->voters.id[i]);
+        str_printf(out, " %5" PRIu64 "    (id=%" PRIx64 ")\n", a->known[i] ? a->index[i] : 0,
+                   a->voters.id[i]);
     }
 }
 
@@ -131,7 +134,8 @@ static void answer(void *ctx, const struct directive *d, struct str *out)
         for (uint32_t i = 0; i < acks.voters.count; i++)
             if (acks.known[i])
                 raft_ids_add(acks.yes[i] ? &yes : &no, acks.voters.id[i]);
-        str_put(out, result_text[raft_quorum_vote(&(struct raft_quorum){&in, &outgoing}, &yes, &no)]);
+        str_put(out,
+                result_text[raft_quorum_vote(&(struct raft_quorum){&in, &outgoing}, &yes, &no)]);
         return;
     }
     describe_acks(&acks, out);

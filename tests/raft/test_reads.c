@@ -21,7 +21,8 @@ static int ask(struct one *o, uint64_t read_id)
 
 static void beat_back(struct one *o, uint64_t from, uint64_t round)
 {
-    one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT_RESP, .from = from, .term = raft_term(o->r), .read_round = round));
+    one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT_RESP, .from = from, .term = raft_term(o->r),
+                    .read_round = round));
 }
 
 static uint64_t round_sent(struct one *o) { return one_last(o, RAFT_MSG_HEARTBEAT, 2)->read_round; }
@@ -210,7 +211,8 @@ static void a_follower_asks_its_leader(void **state)
     one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 1));
     assert_int_equal(ask(o, 5), 0);
     assert_int_equal(one_last(o, RAFT_MSG_READ_INDEX, 2)->read_id, 5);
-    one_step(o, MSG(.type = RAFT_MSG_READ_INDEX_RESP, .from = 2, .term = 1, .read_id = 5, .index = 3));
+    one_step(o,
+             MSG(.type = RAFT_MSG_READ_INDEX_RESP, .from = 2, .term = 1, .read_id = 5, .index = 3));
     assert_int_equal(o->read_count, 1);
     assert_int_equal(o->reads[0].index, 3);
 }

@@ -5,7 +5,8 @@
 /* A follower of leader 2 in `term`, with that log. */
 static void follow(struct one *o, uint64_t term, uint64_t commit)
 {
-    assert_int_equal(one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT, .from = 2, .term = term, .commit = commit)), 0);
+    assert_int_equal(
+        one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT, .from = 2, .term = term, .commit = commit)), 0);
     one_forget_sent(o);
 }
 
@@ -43,15 +44,18 @@ static void no_vote_is_granted_in_the_term_of_a_known_leader(void **state)
 
 static void a_vote_needs_an_up_to_date_log(void **state)
 {
-    static const struct { uint64_t log_term, index; bool granted; } rows[] = {
+    static const struct {
+        uint64_t log_term, index;
+        bool granted;
+    } rows[] = {
         {2, 2, true}, {2, 3, true}, {3, 1, true}, {2, 1, false}, {1, 9, false},
     };
     struct one *o = *state;
     one_log(o, TERMS(1, 2));
     one_start(o);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        one_step(o, MSG(.type = RAFT_MSG_VOTE, .from = 2, .term = 10 + i, .log_term = rows[i].log_term,
-                        .index = rows[i].index));
+        one_step(o, MSG(.type = RAFT_MSG_VOTE, .from = 2, .term = 10 + i,
+                        .log_term = rows[i].log_term, .index = rows[i].index));
         assert_int_equal(!one_last(o, RAFT_MSG_VOTE_RESP, 2)->reject, rows[i].granted);
     }
 }
@@ -87,15 +91,18 @@ static void a_joint_commit_needs_both_halves(void **state)
     assert_int_equal(raft_committed(o->r), 1);
 }
 
-static struct raft_entry entry(uint64_t term, uint64_t index) { return (struct raft_entry){.term = term, .index = index}; }
+static struct raft_entry entry(uint64_t term, uint64_t index)
+{
+    return (struct raft_entry){.term = term, .index = index};
+}
 
 static void a_follower_commits_no_further_than_the_message_covers(void **state)
 {
     struct one *o = *state;
     one_log(o, TERMS(1, 1, 1)); // 3 may be a dead leader's
     one_start(o);
-    one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 2, .index = 1, .log_term = 1, .commit = 3,
-                    .entries = (struct raft_entry[]){entry(1, 2)}, .count = 1));
+    one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 2, .index = 1, .log_term = 1,
+                    .commit = 3, .entries = (struct raft_entry[]){entry(1, 2)}, .count = 1));
     assert_int_equal(raft_committed(o->r), 2);
     assert_int_equal(one_last(o, RAFT_MSG_APP_RESP, 2)->index, 2);
 }
@@ -116,7 +123,8 @@ static void what_replaces_a_write_under_way_is_written_too(void **state)
     one_start(o);
     o->hold_storage = true;
     one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 1,
-                    .entries = (struct raft_entry[]){entry(1, 1), entry(1, 2), entry(1, 3)}, .count = 3));
+                    .entries = (struct raft_entry[]){entry(1, 1), entry(1, 2), entry(1, 3)},
+                    .count = 3));
     assert_int_equal(o->held[0].count, 3);
     one_step(o, MSG(.type = RAFT_MSG_APP, .from = 3, .term = 2, .index = 1, .log_term = 1,
                     .entries = (struct raft_entry[]){entry(2, 2)}, .count = 1));
@@ -131,8 +139,8 @@ static void a_completion_of_an_older_term_makes_nothing_stable(void **state)
     struct one *o = *state;
     one_start(o);
     o->hold_storage = true;
-    one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 1, .entries = (struct raft_entry[]){entry(1, 1)},
-                    .count = 1));
+    one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 1,
+                    .entries = (struct raft_entry[]){entry(1, 1)}, .count = 1));
     one_step(o, MSG(.type = RAFT_MSG_HEARTBEAT, .from = 3, .term = 2));
     one_complete_next(o); // term 1's write: (1, 1) is what the log holds, and yet
     assert_int_equal(o->r->log.offset, 1);
@@ -177,7 +185,8 @@ static void nobody_campaigns_with_an_unapplied_conf_change(void **state)
     struct raft_entry e = {.term = 1, .index = 1, .kind = RAFT_ENTRY_CONF_CHANGE_V2};
     one_start(o);
     o->hold_apply = true;
-    one_step(o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 1, .commit = 1, .entries = &e, .count = 1));
+    one_step(
+        o, MSG(.type = RAFT_MSG_APP, .from = 2, .term = 1, .commit = 1, .entries = &e, .count = 1));
     assert_int_equal(raft_committed(o->r), 1);
     raft_campaign(o->r);
     one_ticks(o, 40);
@@ -258,10 +267,11 @@ static void a_stale_rejection_does_not_move_a_probe(void **state)
     one_log(o, TERMS(1, 1, 1, 1));
     one_start(o);
     one_lead(o); // next = 5
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 2, .reject_hint = 0));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 2,
+                    .reject_hint = 0));
     assert_int_equal(one_peer(o, 2)->next, 5);
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4, .reject_hint = 1,
-                    .log_term = 1));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 4,
+                    .reject_hint = 1, .log_term = 1));
     assert_int_equal(one_peer(o, 2)->next, 2);
 }
 
@@ -272,7 +282,8 @@ static void a_stale_rejection_does_not_stop_replication(void **state)
     one_start(o);
     one_lead(o);
     one_ack(o, 2, 4);
-    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 3, .reject_hint = 1));
+    one_step(o, MSG(.type = RAFT_MSG_APP_RESP, .from = 2, .term = 2, .reject = true, .index = 3,
+                    .reject_hint = 1));
     assert_int_equal(one_peer(o, 2)->flow, RAFT_REPLICATE);
     assert_int_equal(one_peer(o, 2)->next, 5);
 }
@@ -516,6 +527,23 @@ static void a_stale_leader_hears_of_the_newer_term(void **state)
     assert_int_equal(one_last(o, RAFT_MSG_APP_RESP, 2)->term, 5);
 }
 
+static void who_left_the_voters_yields_to_whoever_has_all_it_applied(void **state)
+{
+    struct one *o = *state;
+    o->config.conf = (struct raft_conf_state){.voters = {1, {2}}, .learners = {1, {1}}};
+    o->config.applied = o->applied = 2;
+    one_log(o, TERMS(1, 1, 1, 1)); // 3 and 4 are ours alone
+    one_start(o);
+    one_step(o, MSG(.type = RAFT_MSG_VOTE, .from = 2, .term = 2, .log_term = 1, .index = 1));
+    assert_true(one_last(o, RAFT_MSG_VOTE_RESP, 2)->reject);
+    one_step(o, MSG(.type = RAFT_MSG_VOTE, .from = 2, .term = 3, .log_term = 1, .index = 2));
+    assert_false(one_last(o, RAFT_MSG_VOTE_RESP, 2)->reject);
+    o->disk.log[3].kind =
+        RAFT_ENTRY_CONF_CHANGE_V2; // it may bring us back: somebody may count on our log
+    one_step(o, MSG(.type = RAFT_MSG_VOTE, .from = 2, .term = 4, .log_term = 1, .index = 2));
+    assert_true(one_last(o, RAFT_MSG_VOTE_RESP, 2)->reject);
+}
+
 static int setup(void **state)
 {
     struct one *o = calloc(1, sizeof(*o));
@@ -574,6 +602,7 @@ int main(void)
         T(a_heartbeat_carries_no_more_than_the_follower_matched),
         T(a_pre_vote_changes_neither_term_nor_vote_nor_timer),
         T(a_stale_leader_hears_of_the_newer_term),
+        T(who_left_the_voters_yields_to_whoever_has_all_it_applied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

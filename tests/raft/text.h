@@ -34,7 +34,8 @@ static inline void str_bytes(struct str *t, const char *s, size_t n)
 
 static inline void str_put(struct str *t, const char *s) { str_bytes(t, s, strlen(s)); }
 
-static inline void __attribute__((format(printf, 2, 3))) str_printf(struct str *t, const char *format, ...)
+static inline void __attribute__((format(printf, 2, 3)))
+str_printf(struct str *t, const char *format, ...)
 {
     va_list args;
     char *s;
@@ -290,15 +291,17 @@ static inline void show_difference(const char *path, const struct directive *d, 
         want += a + 1;
         got += b + 1;
     }
-    printf("# %s:%d: %s: line %d of the answer differs, after\n#   %.*s\n# wanted\n#   %.*s\n# got\n#   %.*s\n", path,
-           d->line, d->command, line, (int)strcspn(before, "\n"), before, (int)strcspn(want, "\n"), want,
-           (int)strcspn(got, "\n"), got);
+    printf("# %s:%d: %s: line %d of the answer differs, after\n#   %.*s\n# wanted\n#   %.*s\n# "
+           "got\n#   %.*s\n",
+           path, d->line, d->command, line, (int)strcspn(before, "\n"), before,
+           (int)strcspn(want, "\n"), want, (int)strcspn(got, "\n"), got);
 }
 
 /* Run one file: answer(ctx, d, out) writes what the command says. False, with both texts printed, at the
  * first difference. */
-static inline bool run_script(const char *path, void (*answer)(void *, const struct directive *, struct str *),
-                              void *ctx)
+static __attribute__((noinline)) bool
+run_script(const char *path, void (*answer)(void *, const struct directive *, struct str *),
+           void *ctx)
 {
     struct script sc = {.text = read_whole(path)};
     struct directive *d = malloc(sizeof(*d));
@@ -324,10 +327,13 @@ static inline bool run_script(const char *path, void (*answer)(void *, const str
     return same && asked > 0;
 }
 
-static inline int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static inline int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 /* Every .txt file of a folder of the conversations, one TAP line each. */
-static inline int run_folder(const char *folder, bool (*run)(const char *path))
+static __attribute__((noinline)) int run_folder(const char *folder, bool (*run)(const char *path))
 {
     const char *root = getenv("KVD_RAFT_TESTDATA");
     char path[1024], *name[FILES_MAX];
@@ -336,11 +342,13 @@ static inline int run_folder(const char *folder, bool (*run)(const char *path))
     snprintf(path, sizeof(path), "%s/%s", root ? root : "../shared/raft-testdata", folder);
     DIR *dir = opendir(path);
     if (!dir) {
-        printf("1..1\nok 1 - the conversations in %s # SKIP not there; set KVD_RAFT_TESTDATA\n", folder);
+        printf("1..1\nok 1 - the conversations in %s # SKIP not there; set KVD_RAFT_TESTDATA\n",
+               folder);
         return 0;
     }
     for (struct dirent *e; (e = readdir(dir));)
-        if (strlen(e->d_name) > 4 && strcmp(e->d_name + strlen(e->d_name) - 4, ".txt") == 0 && count < FILES_MAX)
+        if (strlen(e->d_name) > 4 && strcmp(e->d_name + strlen(e->d_name) - 4, ".txt") == 0 &&
+            count < FILES_MAX)
             name[count++] = strdup(e->d_name);
     closedir(dir);
     qsort(name, count, sizeof(name[0]), by_name);
@@ -350,7 +358,8 @@ static inline int run_folder(const char *folder, bool (*run)(const char *path))
         snprintf(file, sizeof(file), "%s/%s", path, name[i]);
         bool ok = run(file);
         failed += !ok;
-        printf("%sok %zu - %s/%s is answered byte for byte\n", ok ? "" : "not ", i + 1, folder, name[i]);
+        printf("%sok %zu - %s/%s is answered byte for byte\n", ok ? "" : "not ", i + 1, folder,
+               name[i]);
         free(name[i]);
     }
     return failed || count == 0;

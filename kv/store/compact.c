@@ -10,8 +10,9 @@
 void compaction_begin(struct compaction *c, int64_t revision)
 {
     assert(c->revision == 0);
-    assert(c->removed_count == 0);
+    assert(c->written == c->removed_count);
     c->revision = revision;
+    c->removed_count = c->written = 0;
     c->resume.len = 0;
     c->walked = false;
 }
@@ -24,20 +25,20 @@ void compaction_deinit(struct compaction *c)
 
 static void remember(struct compaction *c, const struct rev *revs, uint32_t n)
 {
-    assert(c->removed_count + n <= c->removed_cap);
+    assert(c->removed_count + n <= STORE_COMPACT_HELD);
     memcpy(c->removed + c->removed_count, revs, n * sizeof *revs);
     c->removed_count += n;
 }
 
-/* Trim keys from c->resume on. False at the end of the index. */
-static bool trim_locked(struct store *s, struct compaction *c)
+/* Trim keys from c->resume on, until `upto` rows are held. False at the end of the index. */
+static bool trim_locked(struct store *s, struct compaction *c, uint32_t upto)
 {
     struct index_cursor cursor =
         key_index_seek(&s->index, rt_bytes(c->resume.data, c->resume.len));
     struct index_key *k;
     for (uint32_t looked = 0; (k = index_cursor_next(&cursor)); looked++) {
         uint32_t n = index_key_compactable(&s->index, k, c->revision);
-        uint32_t room = c->removed_cap - c->removed_count;
+        uint32_t room = upto - c->removed_count;
         if (n == 0 && looked < STORE_COMPACT_KEYS && room > 0)
             continue;
         c->resume.len = 0; // the tree may change under the cursor: come back to this key
@@ -61,31 +62,36 @@ static int by_rev(void *a, void *b, void *arg)
     return rev_before(*x, *y) ? -1 : rev_before(*y, *x);
 }
 
-/* Neighbours in the file are removed together: each page is copied once. */
 static void sort_removed(struct compaction *c)
 {
     uint32_t n = c->removed_count;
     struct rev **order = rt_alloc((n + 1) * sizeof *order);
-    struct rev *sorted = rt_alloc((n + 1) * sizeof *sorted);
+    struct rev *sorted = rt_alloc(STORE_COMPACT_HELD * sizeof *sorted);
+    if (!order || !sorted)
+        rt_fatal("out of memory: a compaction of %u rows", n);
     for (uint32_t i = 0; i < n; i++)
         order[i] = &c->removed[i];
     sort_pointers((void **)order, n, by_rev, NULL);
     for (uint32_t i = 0; i < n; i++)
         sorted[i] = *order[i];
-    memcpy(c->removed, sorted, n * sizeof *sorted);
     rt_free(order);
-    rt_free(sorted);
+    rt_free(c->removed);
+    c->removed = sorted;
 }
 
 void compaction_collect(struct store *s, struct compaction *c)
 {
-    assert(c->removed_count == 0);
-    if (!c->removed) {
-        c->removed_cap = s->options.compact_slice_rows;
-        c->removed = rt_alloc(c->removed_cap * sizeof *c->removed);
+    assert(c->written == c->removed_count);
+    c->removed_count = c->written = 0;
+    if (!c->removed)
+        c->removed = rt_alloc(STORE_COMPACT_HELD * sizeof *c->removed);
+    if (!c->removed)
+        rt_fatal("out of memory: a compaction's rows");
+    while (!c->walked && c->removed_count < STORE_COMPACT_HELD) {
+        uint32_t left = STORE_COMPACT_HELD - c->removed_count, page = s->options.compact_slice_rows;
+        rt_rwmutex_lock(&s->index_lock);
+        c->walked = !trim_locked(s, c, c->removed_count + (page < left ? page : left));
+        rt_rwmutex_unlock(&s->index_lock);
     }
-    rt_rwmutex_lock(&s->index_lock);
-    c->walked = !trim_locked(s, c);
-    rt_rwmutex_unlock(&s->index_lock);
     sort_removed(c);
 }

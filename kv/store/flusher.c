@@ -134,26 +134,30 @@ static void slice(struct store *s)
     struct flusher *f = &s->flusher;
     struct compaction *c = &f->compaction;
     int64_t now_ns = rt_now_ns();
-    if (c->removed_count == 0) { // else the last slice found no space
+    if (c->written == c->removed_count && !c->walked) {
         if (!pins_allow(&s->pins, c->revision, now_ns)) {
             f->pins_retry_ns = now_ns + PINS_RETRY_MS * RT_MS;
             return;
         }
         compaction_collect(s, c);
     }
-    if (c->removed_count == 0 && !c->walked)
-        return;
-    struct backend_write w = {.removed = c->removed, .removed_count = c->removed_count};
+    uint32_t n = c->removed_count - c->written;
+    if (n > s->options.compact_slice_rows)
+        n = s->options.compact_slice_rows;
+    bool last = c->walked && c->written + n == c->removed_count;
+    struct backend_write w = {.removed = c->removed + c->written, .removed_count = n};
     w.state = f->state;
-    if (c->walked)
+    if (last)
         w.state.compact_finished = c->revision;
-    if (!secure(s, &w))
+    if (!secure(s, &w)) // later: what is out of the index is remembered
         return;
     backend_commit(&s->backend, &w);
-    rt_counter_add(s->metrics.removed_rows, c->removed_count);
-    c->removed_count = 0;
-    if (c->walked)
-        c->revision = 0;
+    rt_counter_add(s->metrics.removed_rows, n);
+    c->written += n;
+    if (last) {
+        rt_free(c->removed);
+        *c = (struct compaction){.resume = c->resume};
+    }
     now_durable(s, &w.state);
 }
 
@@ -236,7 +240,7 @@ void flusher_reset(struct store *s, const struct backend_state *state)
             rt_fatal("out of memory: the flusher's batch");
     }
     f->compaction.revision = 0;
-    f->compaction.removed_count = 0;
+    f->compaction.removed_count = f->compaction.written = 0;
     now_durable(s, state);
 }
 

@@ -11,8 +11,9 @@ struct compaction {
     int64_t revision;        // the one being carried out; 0: none
     struct rt_string resume; // the key to go on with
     bool walked;             // every key was looked at
-    struct rev *removed;     // of one slice
-    uint32_t removed_count, removed_cap;
+    struct rev *removed;     // taken out of the index, in order of revision
+    uint32_t removed_count;
+    uint32_t written;        // ... so many of them are out of LMDB, too
 };
 
 struct flusher {

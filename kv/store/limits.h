@@ -19,8 +19,9 @@ enum {
     STORE_FLUSH_ENTRIES = 16384,   // ... and no more entries than this
     STORE_SPACE_STEP = 16 << 20,   // the file grows by this much at a time
     STORE_SPACE_RETRY_MS = 500,    // after a full disk, the flusher tries again
+    STORE_COMPACT_HELD = 1 << 18,  // taken out of the index before they are removed from LMDB
     STORE_COMPACT_ROWS = 2000,     // removed by one slice
-    STORE_COMPACT_KEYS = 4096,     // keys looked at by one slice
+    STORE_COMPACT_KEYS = 4096,     // keys looked at under one hold of the index's lock
 
     /* Transactions. */
     STORE_TXN_NESTING = 15,        // txns in txns: STORE_TOO_DEEP beyond (32 messages)

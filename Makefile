@@ -17,6 +17,8 @@ CFLAGS   := -std=gnu11 -O2 -g -fPIE -fno-omit-frame-pointer -fstack-clash-protec
 LDFLAGS  := -pie -Wl,-z,now -Wl,-z,noexecstack $(SANITIZE)
 LDLIBS   := -lnghttp2 -llmdb -lprotobuf-c -luring -lpthread
 PREFIX   ?= /usr/local
+# Unless the user chose, the quick-start commands build on all CPUs.
+JOBS      = $(if $(filter -j% --jobs%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 RT_SRC    := $(shell find runtime -name '*.[cS]' -not -path '*/examples/*')
 PROTO_DEF := $(wildcard proto/*.proto)
@@ -97,11 +99,11 @@ test-deps: deps
 	@deploy/deps.sh test
 
 run: deps                   ## build, start three members on loopback, print how to talk to them
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@deploy/run.sh $B
 
 test: test-deps             ## run every test (the short forms); ends with "N passed, N failed"
-	@$(MAKE) --no-print-directory tests-built
+	@$(MAKE) --no-print-directory $(JOBS) tests-built
 	@KVD_BUILD=$B tests/support/run.sh $(TESTS) $(shell find tests -name 'test_*.sh' -o -name 'test_*.py')
 tests-built: all $(TESTS) $(EXAMPLES) $(TOOLS)
 
@@ -113,7 +115,7 @@ check-bare-root: deps       ## both quick-start commands and the clients in a fr
 	@tests/support/check_bare_root.sh
 bench:                      ## kvd beside etcd on this machine, in one run
 	@deploy/deps.sh bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/bench/beside_etcd.py $B
 asan: test-deps             ## unit tests and a short cluster test under AddressSanitizer and UBSan
 	@tests/support/sanitized.sh asan

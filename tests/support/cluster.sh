@@ -11,6 +11,7 @@ declare -A pid
 failures=0
 members=3
 kvd_flags=()
+mounts=() # unmounted at the end
 
 client_url() { echo "http://127.0.0.1:$((port0 + $1 * 2))"; }
 peer_url() { echo "http://127.0.0.1:$((port0 + $1 * 2 + 1))"; }
@@ -68,6 +69,7 @@ finish() {
     if [ -n "${KVD_TEST_KEEP:-}" ] || [ "$failures" -gt 0 ]; then
         for i in "$dir"/*.log; do [ -f "$i" ] && { echo "# the end of ${i##*/}:"; tail -n 8 "$i" | cut -c1-300 | sed 's/^/#   /'; }; done
     fi
+    for i in "${mounts[@]}"; do umount -l "$i"; done
     [ -n "${KVD_TEST_KEEP:-}" ] || rm -rf "$dir"
     [ "$failures" -eq 0 ]
 }

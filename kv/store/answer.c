@@ -127,8 +127,12 @@ int store_answer(struct store *s, enum store_command_kind kind, struct rt_bytes 
     int err;
     assert(result->code == 0);
     switch (kind) {
-    case STORE_PUT: err = answer_put(&a, request); break;
-    case STORE_DELETE_RANGE: err = answer_delete(&a, request); break;
+    case STORE_PUT:
+        err = answer_put(&a, request);
+        break;
+    case STORE_DELETE_RANGE:
+        err = answer_delete(&a, request);
+        break;
     default:
         assert(kind == STORE_TXN);
         err = answer_txn(&a, request);

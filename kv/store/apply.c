@@ -55,7 +55,8 @@ static void plan_delete_of(struct store *s, struct index_key *k)
 {
     struct planned *p = plan_row(&s->apply);
     p->rev.tombstone = true;
-    p->row = (struct row){.key = index_key_bytes(k)}; // the index keeps the key at least till we encode
+    p->row =
+        (struct row){.key = index_key_bytes(k)}; // the index keeps the key at least till we encode
     lease_attach(NULL, k);
     key_index_add(&s->index, p->row.key, p->rev);
 }
@@ -78,7 +79,8 @@ uint32_t plan_delete_range(struct store *s, const struct key_range *keys)
     }
     // Deleting adds revisions to keys that are there: the tree keeps its shape, the cursor its place.
     struct index_cursor c = key_index_seek(&s->index, keys->from);
-    for (struct index_key *k; (k = index_cursor_next(&c)) && key_range_has(keys, index_key_bytes(k));)
+    for (struct index_key *k;
+         (k = index_cursor_next(&c)) && key_range_has(keys, index_key_bytes(k));)
         if (index_key_lives(k))
             plan_delete_of(s, k);
     return s->apply.row_count - before;
@@ -100,7 +102,7 @@ struct planned_change *plan_change(struct store *s)
 
 void plan_lease_change(struct store *s, int64_t id, int64_t ttl_s, int64_t remaining_s)
 {
-    static_assert(LEASE_VALUE_BYTES <= sizeof ((struct planned_change *)0)->small, "fits");
+    static_assert(LEASE_VALUE_BYTES <= sizeof((struct planned_change *)0)->small, "fits");
     struct planned_change *c = plan_change(s);
     lease_name_put(c->name, id);
     c->name_len = LEASE_NAME_BYTES;
@@ -157,7 +159,8 @@ static struct recent_entry *encode(const struct apply *a)
     e->row_count = a->row_count;
     for (uint32_t i = 0; i < a->row_count; i++) {
         uint8_t *end = row_put(e->free, &a->rows[i].row);
-        e->rows[i] = (struct recent_row){a->rows[i].rev, rt_bytes(e->free, (size_t)(end - e->free))};
+        e->rows[i] =
+            (struct recent_row){a->rows[i].rev, rt_bytes(e->free, (size_t)(end - e->free))};
         e->free = end;
     }
     e->change_count = a->change_count;
@@ -236,9 +239,15 @@ static int apply_kv(struct store *s)
     }
     rt_rwmutex_lock(&s->index_lock);
     switch (a->command->kind) {
-    case STORE_PUT: execute_put(s, &put); break;
-    case STORE_DELETE_RANGE: execute_delete(s, &del); break;
-    default: execute_txn(s, request); break;
+    case STORE_PUT:
+        execute_put(s, &put);
+        break;
+    case STORE_DELETE_RANGE:
+        execute_delete(s, &del);
+        break;
+    default:
+        execute_txn(s, request);
+        break;
     }
     publish(s);
     rt_gauge_set(s->metrics.keys, (int64_t)s->index.living);
@@ -275,13 +284,26 @@ static int judge_and_apply(struct store *s)
         return apply_kv(s);
     rt_rwmutex_lock(&s->index_lock);
     switch (c->kind) {
-    case STORE_COMPACT: err = apply_compact(s); break;
-    case STORE_LEASE_GRANT: err = apply_lease_grant(s); break;
-    case STORE_LEASE_REVOKE: err = apply_lease_revoke(s); break;
-    case STORE_LEASE_CHECKPOINT: err = apply_lease_checkpoint(s); break;
-    case STORE_ALARM: err = apply_alarm(s); break;
-    case STORE_CLUSTER: err = apply_cluster(s); break;
-    default: break; // NOOP
+    case STORE_COMPACT:
+        err = apply_compact(s);
+        break;
+    case STORE_LEASE_GRANT:
+        err = apply_lease_grant(s);
+        break;
+    case STORE_LEASE_REVOKE:
+        err = apply_lease_revoke(s);
+        break;
+    case STORE_LEASE_CHECKPOINT:
+        err = apply_lease_checkpoint(s);
+        break;
+    case STORE_ALARM:
+        err = apply_alarm(s);
+        break;
+    case STORE_CLUSTER:
+        err = apply_cluster(s);
+        break;
+    default:
+        break; // NOOP
     }
     if (!err)
         publish(s);

@@ -20,7 +20,7 @@ struct planned {
 struct planned_change {
     uint8_t name[STORE_CLUSTER_KEY_BYTES + 1];
     uint16_t name_len;
-    uint8_t small[16];     // where value may point
+    uint8_t small[16]; // where value may point
     struct rt_bytes value;
     bool removed;
 };
@@ -33,13 +33,13 @@ struct apply {
     uint32_t row_count, row_cap;
     struct planned_change *changes;
     uint32_t change_count, change_cap;
-    int64_t compact;             // compact revision after this command
+    int64_t compact; // compact revision after this command
     bool tell_flusher;
-    bool effects;                // more than a number: needs an entry
-    bool *branches;              // of the transactions on the chosen path, in order of execution
+    bool effects;   // more than a number: needs an entry
+    bool *branches; // of the transactions on the chosen path, in order of execution
     uint32_t branch_count, branch_cap, branch_next;
-    struct rt_arena arena;       // values fetched for the command
-    int64_t pin_revision;        // oldest revision that the answer has to read; INT64_MAX: none
+    struct rt_arena arena; // values fetched for the command
+    int64_t pin_revision;  // oldest revision that the answer has to read; INT64_MAX: none
 };
 void apply_deinit(struct apply *a);
 

@@ -90,10 +90,7 @@ void execute_delete(struct store *s, const struct delete_request *del)
 
 /* ---- Compares ---- */
 
-static int order_of(int64_t a, int64_t b)
-{
-    return (a > b) - (a < b);
-}
+static int order_of(int64_t a, int64_t b) { return (a > b) - (a < b); }
 
 static bool holds_for(struct store *s, const struct compare *c, const struct known *k)
 {
@@ -106,18 +103,32 @@ static bool holds_for(struct store *s, const struct compare *c, const struct kno
         fetch(s, k->rev, &row);
         order = rt_bytes_compare(row.value, c->value);
         break;
-    case COMPARE_VERSION: order = order_of(k->version, c->version); break;
-    case COMPARE_CREATE: order = order_of(k->create, c->create); break;
-    case COMPARE_MOD: order = order_of(k->lives ? k->rev.main : 0, c->mod); break;
-    case COMPARE_LEASE: order = order_of(k->lease, c->lease); break;
-    default: break; // an unknown target compares equal, as in etcd
+    case COMPARE_VERSION:
+        order = order_of(k->version, c->version);
+        break;
+    case COMPARE_CREATE:
+        order = order_of(k->create, c->create);
+        break;
+    case COMPARE_MOD:
+        order = order_of(k->lives ? k->rev.main : 0, c->mod);
+        break;
+    case COMPARE_LEASE:
+        order = order_of(k->lease, c->lease);
+        break;
+    default:
+        break; // an unknown target compares equal, as in etcd
     }
     switch (c->result) {
-    case COMPARE_EQUAL: return order == 0;
-    case COMPARE_NOT_EQUAL: return order != 0;
-    case COMPARE_GREATER: return order > 0;
-    case COMPARE_LESS: return order < 0;
-    default: return true;
+    case COMPARE_EQUAL:
+        return order == 0;
+    case COMPARE_NOT_EQUAL:
+        return order != 0;
+    case COMPARE_GREATER:
+        return order > 0;
+    case COMPARE_LESS:
+        return order < 0;
+    default:
+        return true;
     }
 }
 
@@ -223,13 +234,18 @@ static int judge_chosen(struct store *s, struct rt_bytes txn)
     while (!err && txn_next_op(&w, &op) > 0) {
         struct put_request put;
         switch (op.kind) {
-        case OP_RANGE: err = judge_range(s, op.body); break;
+        case OP_RANGE:
+            err = judge_range(s, op.body);
+            break;
         case OP_PUT:
             request_read_put(op.body, &put);
             err = judge_put(s, &put);
             break;
-        case OP_TXN: err = judge_chosen(s, op.body); break;
-        default: break;
+        case OP_TXN:
+            err = judge_chosen(s, op.body);
+            break;
+        default:
+            break;
         }
     }
     return err;
@@ -281,8 +297,11 @@ void execute_txn(struct store *s, struct rt_bytes txn)
             request_read_delete(op.body, &del);
             execute_delete(s, &del);
             break;
-        case OP_TXN: execute_txn(s, op.body); break;
-        default: break; // ranges change nothing: store_answer computes them
+        case OP_TXN:
+            execute_txn(s, op.body);
+            break;
+        default:
+            break; // ranges change nothing: store_answer computes them
         }
     }
 }

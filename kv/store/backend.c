@@ -43,8 +43,10 @@ int backend_state_get(struct rt_bytes bytes, struct backend_state *out, struct w
         return STORE_FORMAT;
     }
     if (bytes.len != BACKEND_STATE_BYTES) {
-        why_set(why, "the database's state record has %zu bytes, not %d: damaged; replace this "
-                "member", bytes.len, BACKEND_STATE_BYTES);
+        why_set(why,
+                "the database's state record has %zu bytes, not %d: damaged; replace this "
+                "member",
+                bytes.len, BACKEND_STATE_BYTES);
         return STORE_DAMAGED;
     }
     *out = (struct backend_state){
@@ -66,10 +68,7 @@ const char *backend_error(int rc, char *buf, size_t cap)
 
 /* ---- Writing ---- */
 
-static MDB_val val(struct rt_bytes b)
-{
-    return (MDB_val){b.len, (void *)b.data};
-}
+static MDB_val val(struct rt_bytes b) { return (MDB_val){b.len, (void *)b.data}; }
 
 static int put_rows(struct backend *b, MDB_txn *txn, const struct backend_write *w)
 {
@@ -305,8 +304,8 @@ static int open_tables(struct backend *b)
         rc = mdb_stat(txn, b->rows, &stat);
         if (!rc && stat.ms_entries == 0) // rows without a state are damage, found by the reader
             rc = put_state(b, txn,
-                           &(struct backend_state){.revision = 1, .compact_scheduled = -1,
-                                                   .compact_finished = -1});
+                           &(struct backend_state){
+                               .revision = 1, .compact_scheduled = -1, .compact_finished = -1});
     }
     if (rc) {
         mdb_txn_abort(txn);
@@ -350,7 +349,8 @@ int backend_open(struct backend *b, const char *dir, struct why *why)
     b->dir = rt_strdup(dir);
     err = (int)rt_blocking(open_blocking, b);
     if (err) {
-        why_set(why, "cannot open the database in %s: %s", dir, backend_error(err, buf, sizeof buf));
+        why_set(why, "cannot open the database in %s: %s", dir,
+                backend_error(err, buf, sizeof buf));
         backend_close(b);
         return err > 0 ? -err : STORE_DAMAGED;
     }

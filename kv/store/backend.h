@@ -29,15 +29,15 @@ void backend_state_put(uint8_t out[BACKEND_STATE_BYTES], const struct backend_st
 int backend_state_get(struct rt_bytes bytes, struct backend_state *out, struct why *why);
 
 struct backend {
-    MDB_env *env;          // readers hold one of readers_free; swapped with all of them held
+    MDB_env *env; // readers hold one of readers_free; swapped with all of them held
     MDB_dbi rows, meta;
-    struct rt_file *file;  // to secure space ahead
+    struct rt_file *file; // to secure space ahead
     char *dir;
     uint64_t secured_bytes; // flusher
     unsigned page_bytes;
     struct rt_sem readers_free;
     struct rt_mutex idle_lock;
-    MDB_txn *idle[128];    // idle_lock: reset snapshots
+    MDB_txn *idle[128]; // idle_lock: reset snapshots
     uint32_t idle_count;
     _Atomic int64_t size_bytes, in_use_bytes;
 };

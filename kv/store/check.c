@@ -64,10 +64,14 @@ static int check_op(const struct op *op, uint32_t max_ops, unsigned depth, int64
         shape->ranges++;
         shape->serializable &= range.serializable;
         return check_range(op->body);
-    case OP_PUT: return check_put(op->body, cost);
-    case OP_DELETE: return check_delete(op->body);
-    case OP_TXN: return check_txn(op->body, max_ops, depth + 1, cost, shape);
-    default: return STORE_KEY_NOT_FOUND; // etcd's answer to an empty operation
+    case OP_PUT:
+        return check_put(op->body, cost);
+    case OP_DELETE:
+        return check_delete(op->body);
+    case OP_TXN:
+        return check_txn(op->body, max_ops, depth + 1, cost, shape);
+    default:
+        return STORE_KEY_NOT_FOUND; // etcd's answer to an empty operation
     }
 }
 
@@ -177,8 +181,10 @@ int check_request(enum store_command_kind kind, struct rt_bytes request, uint32_
         err = check_put(request, &out->cost);
         out->writes_value = true;
         return err;
-    case STORE_DELETE_RANGE: return check_delete(request);
-    case STORE_TXN: return check_whole_txn(request, max_txn_ops, out);
+    case STORE_DELETE_RANGE:
+        return check_delete(request);
+    case STORE_TXN:
+        return check_whole_txn(request, max_txn_ops, out);
     case STORE_LEASE_GRANT:
         out->writes_value = true;
         out->cost = LEASE_COST;
@@ -186,8 +192,10 @@ int check_request(enum store_command_kind kind, struct rt_bytes request, uint32_
     case STORE_COMPACT:
     case STORE_LEASE_REVOKE:
     case STORE_LEASE_CHECKPOINT:
-    case STORE_ALARM: return check_flat(request);
-    default: return 0;
+    case STORE_ALARM:
+        return check_flat(request);
+    default:
+        return 0;
     }
 }
 

@@ -33,8 +33,7 @@ static void remember(struct compaction *c, const struct rev *revs, uint32_t n)
 /* Trim keys from c->resume on, until `upto` rows are held. False at the end of the index. */
 static bool trim_locked(struct store *s, struct compaction *c, uint32_t upto)
 {
-    struct index_cursor cursor =
-        key_index_seek(&s->index, rt_bytes(c->resume.data, c->resume.len));
+    struct index_cursor cursor = key_index_seek(&s->index, rt_bytes(c->resume.data, c->resume.len));
     struct index_key *k;
     for (uint32_t looked = 0; (k = index_cursor_next(&cursor)); looked++) {
         uint32_t n = index_key_compactable(&s->index, k, c->revision);

@@ -15,6 +15,6 @@ struct doorbell {
     _Atomic uint32_t listening; // (C) by the listener, (D) by ringers
 };
 
-void doorbell_listen(struct doorbell *b);                   // never parks
+void doorbell_listen(struct doorbell *b);                    // never parks
 void doorbell_wait(struct doorbell *b, int64_t deadline_ns); // parks until rung or the deadline
-void doorbell_ring(struct doorbell *b);                     // parks for the lock only
+void doorbell_ring(struct doorbell *b);                      // parks for the lock only

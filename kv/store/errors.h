@@ -7,8 +7,9 @@
     X(STORE_COMPACTED, -5201, "the revision has been compacted")                                   \
     X(STORE_FUTURE_REVISION, -5202, "the revision is not there yet")                               \
     X(STORE_KEY_EMPTY, -5203, "a key is empty")                                                    \
-    X(STORE_KEY_NOT_FOUND, -5204, "ignore_value or ignore_lease on a key that does not exist, or " \
-                                  "an operation of a transaction without content")                 \
+    X(STORE_KEY_NOT_FOUND, -5204,                                                                  \
+      "ignore_value or ignore_lease on a key that does not exist, or "                             \
+      "an operation of a transaction without content")                                             \
     X(STORE_VALUE_PROVIDED, -5205, "ignore_value with a value")                                    \
     X(STORE_LEASE_PROVIDED, -5206, "ignore_lease with a lease")                                    \
     X(STORE_DUPLICATE_KEY, -5207, "a key is changed twice in one transaction")                     \
@@ -31,7 +32,7 @@
     X(STORE_CLOSED, -5224, "the store or the stream is closing")                                   \
     X(STORE_WATCH_DUPLICATE_ID, -5225, "the watch id is in use on this stream")                    \
     X(STORE_WATCH_EMPTY_RANGE, -5226, "the watch's range is empty")                                \
-    X(STORE_WATCH_TOO_MANY, -5227, "too many watches on this stream")                  \
+    X(STORE_WATCH_TOO_MANY, -5227, "too many watches on this stream")                              \
     X(STORE_IMAGE_OLD, -5228, "the image is older than what was applied")                          \
     X(STORE_BUSY, -5229, "an image is being installed already")
 

@@ -10,8 +10,9 @@
 #include <rt/go.h>
 
 enum {
-    PINS_RETRY_MS = 20,   // rows are still being read: look again
-    INDEX_ONLY_MS = 2000, // a new index without effects is written this often, so that the log can go
+    PINS_RETRY_MS = 20, // rows are still being read: look again
+    INDEX_ONLY_MS =
+        2000, // a new index without effects is written this often, so that the log can go
 };
 
 static void tell_progress(struct flusher *f)
@@ -31,9 +32,10 @@ static bool secure(struct store *s, const struct backend_write *w)
         rt_fatal("cannot grow the database in %s: %s", s->dir, why_errno(err, buf, sizeof buf));
     if (err) {
         if (!atomic_load(&f->no_space))
-            rt_log(s->options.log, RT_LOG_WARN, "no disk space for the database: writes are refused "
-                   "until there is", rt_f_str("dir", s->dir),
-                   rt_f_uint("needed_bytes", backend_space_needed(w)));
+            rt_log(s->options.log, RT_LOG_WARN,
+                   "no disk space for the database: writes are refused "
+                   "until there is",
+                   rt_f_str("dir", s->dir), rt_f_uint("needed_bytes", backend_space_needed(w)));
         atomic_store(&f->no_space, true);
         f->retry_ns = rt_now_ns() + STORE_SPACE_RETRY_MS * RT_MS;
         return false;

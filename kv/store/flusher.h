@@ -13,7 +13,7 @@ struct compaction {
     bool walked;             // every key was looked at
     struct rev *removed;     // taken out of the index, in order of revision
     uint32_t removed_count;
-    uint32_t written;        // ... so many of them are out of LMDB, too
+    uint32_t written; // ... so many of them are out of LMDB, too
 };
 
 struct flusher {
@@ -21,16 +21,16 @@ struct flusher {
     // The flusher only.
     struct recent_batch batch;
     struct compaction compaction;
-    struct backend_state state;   // what is durable
+    struct backend_state state; // what is durable
     int64_t last_flush_ns, retry_ns, pins_retry_ns;
     // Written by the flusher, read anywhere.
     _Atomic uint64_t durable_index, durable_term;
     _Atomic int64_t compact_finished;
     _Atomic bool no_space;
-    struct rt_mutex lock;         // all below
-    struct rt_cond moved;         // durable_index, compact_finished, busy or stop changed
+    struct rt_mutex lock; // all below
+    struct rt_cond moved; // durable_index, compact_finished, busy or stop changed
     bool stop, paused, busy;
-    uint32_t hurry;               // so many wait for durability: flush at once
+    uint32_t hurry; // so many wait for durability: flush at once
     struct rt_waitgroup running;
 };
 

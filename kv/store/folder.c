@@ -62,7 +62,8 @@ static int read_current(const char *dir, uint64_t *number, struct why *why)
         rt_free(data);
         *number = number_of(name);
         if (*number == 0) {
-            why_set(why, "%s names no database: damaged; replace this member", rt_string_cstr(&path));
+            why_set(why, "%s names no database: damaged; replace this member",
+                    rt_string_cstr(&path));
             err = STORE_DAMAGED;
         }
     }

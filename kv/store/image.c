@@ -82,11 +82,11 @@ struct store_image {
     struct store *s;
     struct store_pin pin;
     struct backend_state state;
-    struct rt_string meta;  // records of "meta", read under one snapshot
+    struct rt_string meta; // records of "meta", read under one snapshot
     size_t meta_sent;
     struct rev next;
     uint64_t sequence, rows;
-    enum image_kind step;   // what the next chunk is
+    enum image_kind step; // what the next chunk is
 };
 
 static int read_meta(struct store_image *i)
@@ -201,8 +201,12 @@ int store_image_next(struct store_image *i, size_t max_bytes, struct rt_string *
         rt_string_append(out, bytes, sizeof bytes);
         i->step = IMAGE_META;
         break;
-    case IMAGE_META: add_meta(i, max_bytes, out); break;
-    case IMAGE_ROWS: add_rows(i, max_bytes, out); break;
+    case IMAGE_META:
+        add_meta(i, max_bytes, out);
+        break;
+    case IMAGE_ROWS:
+        add_rows(i, max_bytes, out);
+        break;
     case IMAGE_END:
         put_le(bytes, i->rows, 8);
         rt_string_append(out, bytes, 8);

@@ -17,7 +17,7 @@ struct store_install {
     struct backend_state state; // of the complete image
     struct rev last;            // row received last
     uint64_t sequence, rows;
-    enum image_kind step;       // last kind received
+    enum image_kind step;                   // last kind received
     struct recent_entry *held[HELD_CHUNKS]; // received, not yet written
     uint32_t held_count;
     size_t held_bytes;
@@ -65,10 +65,14 @@ static bool meta_is_sound(struct rt_bytes name, struct rt_bytes value)
     struct store_alarm alarm;
     int64_t id, ttl, remaining;
     switch (name.len ? name.data[0] : 0) {
-    case 'l': return lease_read(name, value, &id, &ttl, &remaining) && ttl > 0;
-    case 'a': return alarm_name_get(name, &alarm);
-    case 'c': return name.len >= 2 && name.len <= STORE_CLUSTER_KEY_BYTES + 1 && value.len > 0;
-    default: return false;
+    case 'l':
+        return lease_read(name, value, &id, &ttl, &remaining) && ttl > 0;
+    case 'a':
+        return alarm_name_get(name, &alarm);
+    case 'c':
+        return name.len >= 2 && name.len <= STORE_CLUSTER_KEY_BYTES + 1 && value.len > 0;
+    default:
+        return false;
     }
 }
 
@@ -115,8 +119,8 @@ static int write_held(struct store_install *i, bool complete, struct why *why)
     char buf[128];
     struct backend_write w = {.entries = i->held, .count = i->held_count};
     w.state = complete ? i->state
-                       : (struct backend_state){.revision = 1, .compact_scheduled = -1,
-                                                .compact_finished = -1};
+                       : (struct backend_state){
+                             .revision = 1, .compact_scheduled = -1, .compact_finished = -1};
     int err = backend_secure(&i->next, backend_space_needed(&w));
     if (err) {
         why_set(why, "no room for the image in %s: %s", rt_string_cstr(&i->path),
@@ -166,10 +170,14 @@ static int take_chunk(struct store_install *i, enum image_kind kind, struct rt_b
         return STORE_DAMAGED;
     i->step = kind;
     switch (kind) {
-    case IMAGE_BEGIN: return backend_state_get(payload, &i->state, why);
-    case IMAGE_META: return take_records(i, payload, false, why);
-    case IMAGE_ROWS: return take_records(i, payload, true, why);
-    default: break;
+    case IMAGE_BEGIN:
+        return backend_state_get(payload, &i->state, why);
+    case IMAGE_META:
+        return take_records(i, payload, false, why);
+    case IMAGE_ROWS:
+        return take_records(i, payload, true, why);
+    default:
+        break;
     }
     uint64_t rows = 0;
     for (size_t k = 0; k < payload.len; k++)
@@ -185,8 +193,10 @@ int store_install_chunk(struct store_install *i, struct rt_bytes chunk, struct w
     if (!err)
         err = take_chunk(i, kind, payload, why);
     if (err == STORE_DAMAGED)
-        why_set(why, "chunk %llu of the image is damaged or out of order; nothing was changed: the "
-                "sender begins again", (unsigned long long)i->sequence + 1);
+        why_set(why,
+                "chunk %llu of the image is damaged or out of order; nothing was changed: the "
+                "sender begins again",
+                (unsigned long long)i->sequence + 1);
     if (!err)
         i->sequence++;
     return err;

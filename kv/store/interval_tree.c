@@ -61,8 +61,8 @@ void interval_insert(struct interval_tree *t, struct interval *it)
     assert(it->keys.kind != KEYS_ONE);
     while (*link) {
         parent = *link;
-        link = rt_bytes_compare(it->keys.from, parent->keys.from) < 0 ? &parent->left
-                                                                      : &parent->right;
+        link =
+            rt_bytes_compare(it->keys.from, parent->keys.from) < 0 ? &parent->left : &parent->right;
     }
     it->left = it->right = NULL;
     it->parent = parent;
@@ -79,10 +79,10 @@ void interval_insert(struct interval_tree *t, struct interval *it)
 void interval_remove(struct interval_tree *t, struct interval *it)
 {
     while (it->left || it->right) { // sink to a leaf
-        struct interval *up = !it->left                                ? it->right
-                              : !it->right                             ? it->left
+        struct interval *up = !it->left                                  ? it->right
+                              : !it->right                               ? it->left
                               : it->left->priority > it->right->priority ? it->left
-                                                                       : it->right;
+                                                                         : it->right;
         rotate_up(t, up);
     }
     *link_to(t, it) = NULL;

@@ -7,7 +7,7 @@
 struct interval {
     struct key_range keys; // the owner's; unchanged while in the tree; not KEYS_ONE
     struct interval *left, *right, *parent;
-    struct interval *far;  // of the subtree: who ends last
+    struct interval *far; // of the subtree: who ends last
     uint64_t priority;
 };
 struct interval_tree {

@@ -159,10 +159,7 @@ struct index_key *key_index_find(const struct key_index *ix, struct rt_bytes key
 
 /* ---- Insertion ---- */
 
-static uint64_t bits_below(unsigned n)
-{
-    return n >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
-}
+static uint64_t bits_below(unsigned n) { return n >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1; }
 
 static unsigned node_count(const void *node, unsigned height)
 {
@@ -244,7 +241,8 @@ static void grow_root(struct key_index *ix)
     assert(ix->height + 1 < HEIGHT_MAX);
     n->count = 1;
     n->child[0] = ix->root;
-    n->min[0] = ix->height ? ((struct inner *)ix->root)->min[0] : ((struct leaf *)ix->root)->keys[0];
+    n->min[0] =
+        ix->height ? ((struct inner *)ix->root)->min[0] : ((struct leaf *)ix->root)->keys[0];
     n->live[0] = ix->living;
     ix->root = n;
     ix->height++;
@@ -352,7 +350,8 @@ static void join_children(struct key_index *ix, struct inner *n, unsigned height
 {
     if (pos + 1 >= n->count)
         return;
-    unsigned a = node_count(n->child[pos], height - 1), b = node_count(n->child[pos + 1], height - 1);
+    unsigned a = node_count(n->child[pos], height - 1),
+             b = node_count(n->child[pos + 1], height - 1);
     if (a + b > FAN * 3 / 4 && (a + b > FAN || (a > FAN / 8 && b > FAN / 8)))
         return;
     if (height == 1) {
@@ -388,7 +387,8 @@ static void repair(struct key_index *ix, struct path *p)
                 inner_free(ix, child);
             forget_child(n, pos);
         } else {
-            n->min[pos] = h == 1 ? ((struct leaf *)child)->keys[0] : ((struct inner *)child)->min[0];
+            n->min[pos] =
+                h == 1 ? ((struct leaf *)child)->keys[0] : ((struct inner *)child)->min[0];
             join_children(ix, n, h, pos);
             if (pos > 0)
                 join_children(ix, n, h, pos - 1);
@@ -486,8 +486,7 @@ static bool sound_below(const void *node, unsigned height, struct check *c)
         c->leaf = l;
         for (unsigned i = 0; i < l->count; i++) {
             struct index_key *k = l->keys[i];
-            if (c->before &&
-                rt_bytes_compare(index_key_bytes(c->before), index_key_bytes(k)) >= 0)
+            if (c->before && rt_bytes_compare(index_key_bytes(c->before), index_key_bytes(k)) >= 0)
                 return false;
             if (index_key_lives(k) != !!(l->live >> i & 1) || k->count == 0 ||
                 index_key_newest(k).tombstone == index_key_lives(k))

@@ -21,8 +21,8 @@ struct index_key {
     struct lease *lease;                        // of the newest row, NULL when none or deleted
     int64_t create, version;                    // of the newest row; 0 when it is a deletion
     union {
-        struct rev one;    // cap 0
-        struct rev *many;  // cap of them, those in [first, first + count) in use
+        struct rev one;   // cap 0
+        struct rev *many; // cap of them, those in [first, first + count) in use
     };
     uint32_t first, count, cap;
     uint32_t key_len;
@@ -40,18 +40,15 @@ static inline struct rev index_key_newest(const struct index_key *k)
 {
     return index_key_revs(k)[k->count - 1];
 }
-static inline bool index_key_lives(const struct index_key *k)
-{
-    return k->version > 0;
-}
+static inline bool index_key_lives(const struct index_key *k) { return k->version > 0; }
 
 struct key_index {
     void *root;
-    unsigned height;     // 0: the root is a leaf
-    uint64_t keys;       // living or not
+    unsigned height; // 0: the root is a leaf
+    uint64_t keys;   // living or not
     uint64_t living;
-    uint64_t steps;      // comparisons of keys and revisions so far: what tests count
-    uint64_t bytes;      // of memory, about
+    uint64_t steps; // comparisons of keys and revisions so far: what tests count
+    uint64_t bytes; // of memory, about
 };
 void key_index_init(struct key_index *ix);
 void key_index_deinit(struct key_index *ix);

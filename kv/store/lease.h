@@ -10,8 +10,8 @@ enum { LEASE_NAME_BYTES = 9, LEASE_VALUE_BYTES = 16 }; // "l" + id; granted, rem
 
 struct lease {
     int64_t id;
-    int64_t ttl_s;       // granted
-    int64_t remaining_s; // as last checkpointed; 0: all of it
+    int64_t ttl_s;          // granted
+    int64_t remaining_s;    // as last checkpointed; 0: all of it
     struct index_key *keys; // index_lock
     uint64_t key_count;     // index_lock
     struct lease *next;     // in its bucket
@@ -23,11 +23,11 @@ struct lease {
 };
 
 struct leases {
-    struct rt_mutex lock;    // all below
+    struct rt_mutex lock; // all below
     struct lease **buckets;
     uint32_t bucket_count, count;
     bool promoted;
-    struct lease **heap;     // promoted only
+    struct lease **heap; // promoted only
     uint32_t heap_count, heap_cap;
     int64_t next_checkpoint_ns; // nothing is due before
     struct rt_cond gone_cond;   // a lease was removed, or the clock stopped

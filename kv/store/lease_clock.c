@@ -176,7 +176,8 @@ uint32_t store_lease_due_checkpoints(struct store *s, int64_t now_ns, int64_t in
             struct lease *it = l->heap[i];
             if (checkpoint_locked(it, now_ns, interval_ns, &out[n]))
                 n++;
-            else if (it->ttl_s * RT_SECOND > interval_ns && it->checkpoint_ns + interval_ns < next_ns)
+            else if (it->ttl_s * RT_SECOND > interval_ns &&
+                     it->checkpoint_ns + interval_ns < next_ns)
                 next_ns = it->checkpoint_ns + interval_ns;
         }
         l->next_checkpoint_ns = n == max ? now_ns : next_ns;
@@ -196,7 +197,7 @@ int store_lease_ttl(struct store *s, int64_t lease, int64_t now_ns, int64_t *rem
         err = STORE_LEASE_NOT_FOUND;
     else {
         *granted_s = it->ttl_s;
-        *remaining_s = l->promoted          ? (it->expires_ns - now_ns) / RT_SECOND
+        *remaining_s = l->promoted           ? (it->expires_ns - now_ns) / RT_SECOND
                        : it->remaining_s > 0 ? it->remaining_s
                                              : it->ttl_s;
     }
@@ -272,7 +273,4 @@ uint32_t store_lease_list(struct store *s, int64_t **ids_out)
     return list(&s->leases, by_expiry, ids_out);
 }
 
-uint32_t leases_ids_sorted(struct leases *l, int64_t **ids_out)
-{
-    return list(l, by_id, ids_out);
-}
+uint32_t leases_ids_sorted(struct leases *l, int64_t **ids_out) { return list(l, by_id, ids_out); }

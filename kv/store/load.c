@@ -26,7 +26,8 @@ static int load_meta_one(struct store *s, struct rt_bytes name, struct rt_bytes 
             return STORE_DAMAGED;
         records_put(&s->records, rt_bytes(name.data + 1, name.len - 1), value);
         return 0;
-    default: return STORE_DAMAGED;
+    default:
+        return STORE_DAMAGED;
     }
 }
 
@@ -42,8 +43,10 @@ static int load_meta(struct store *s, MDB_txn *snapshot, struct why *why)
                             rt_bytes(value.mv_data, value.mv_size));
     mdb_cursor_close(cursor);
     if (err || rc != MDB_NOTFOUND) {
-        why_set(why, "the database in %s has a record that cannot be read: damaged; replace this "
-                "member", s->dir);
+        why_set(why,
+                "the database in %s has a record that cannot be read: damaged; replace this "
+                "member",
+                s->dir);
         return STORE_DAMAGED;
     }
     return 0;
@@ -79,8 +82,10 @@ static int load_rows(struct store *s, MDB_txn *snapshot, int64_t revision, struc
     }
     mdb_cursor_close(cursor);
     if (err || rc != MDB_NOTFOUND) {
-        why_set(why, "the database in %s: row number %llu cannot be read: damaged; replace this "
-                "member", s->dir, (unsigned long long)count);
+        why_set(why,
+                "the database in %s: row number %llu cannot be read: damaged; replace this "
+                "member",
+                s->dir, (unsigned long long)count);
         return STORE_DAMAGED;
     }
     return 0;

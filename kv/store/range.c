@@ -13,10 +13,7 @@ void range_walk_init(struct range_walk *w, struct key_range keys, struct rev bef
     *w = (struct range_walk){.keys = keys, .before = before};
 }
 
-void range_walk_deinit(struct range_walk *w)
-{
-    rt_string_deinit(&w->next);
-}
+void range_walk_deinit(struct range_walk *w) { rt_string_deinit(&w->next); }
 
 static uint32_t walk_locked(struct store *s, struct range_walk *w, struct rev *revs)
 {
@@ -174,10 +171,7 @@ static int collect_row(void *arg, uint32_t i, struct rt_bytes bytes)
     return 0;
 }
 
-static int64_t order_of(int64_t a, int64_t b)
-{
-    return (a > b) - (a < b);
-}
+static int64_t order_of(int64_t a, int64_t b) { return (a > b) - (a < b); }
 
 static int by_target(void *a, void *b, void *arg)
 {
@@ -185,11 +179,21 @@ static int by_target(void *a, void *b, void *arg)
     const struct row *x = &((struct kept *)a)->row, *y = &((struct kept *)b)->row;
     int64_t order = 0;
     switch (r->sort_target) {
-    case SORT_KEY: order = rt_bytes_compare(x->key, y->key); break;
-    case SORT_VERSION: order = order_of(x->version, y->version); break;
-    case SORT_CREATE: order = order_of(x->create, y->create); break;
-    case SORT_MOD: order = order_of(x->mod, y->mod); break;
-    case SORT_VALUE: order = rt_bytes_compare(x->value, y->value); break;
+    case SORT_KEY:
+        order = rt_bytes_compare(x->key, y->key);
+        break;
+    case SORT_VERSION:
+        order = order_of(x->version, y->version);
+        break;
+    case SORT_CREATE:
+        order = order_of(x->create, y->create);
+        break;
+    case SORT_MOD:
+        order = order_of(x->mod, y->mod);
+        break;
+    case SORT_VALUE:
+        order = rt_bytes_compare(x->value, y->value);
+        break;
     }
     int sign = (order > 0) - (order < 0);
     return r->sort_order == SORT_DESCEND ? -sign : sign;

@@ -60,8 +60,7 @@ static int range_pinned(struct store *s, const struct range_request *r, struct r
     return err;
 }
 
-int store_range(struct store *s, struct rt_bytes request, struct rt_string *body,
-                int64_t *revision)
+int store_range(struct store *s, struct rt_bytes request, struct rt_string *body, int64_t *revision)
 {
     struct range_request r;
     int err = check_range(request);
@@ -86,11 +85,24 @@ static bool compare_row(const struct compare *c, const struct row *row, bool liv
     int64_t a = 0, b = 0;
     int order;
     switch (c->target) {
-    case COMPARE_VERSION: a = row->version; b = c->version; break;
-    case COMPARE_CREATE: a = row->create; b = c->create; break;
-    case COMPARE_MOD: a = row->mod; b = c->mod; break;
-    case COMPARE_LEASE: a = row->lease; b = c->lease; break;
-    default: break;
+    case COMPARE_VERSION:
+        a = row->version;
+        b = c->version;
+        break;
+    case COMPARE_CREATE:
+        a = row->create;
+        b = c->create;
+        break;
+    case COMPARE_MOD:
+        a = row->mod;
+        b = c->mod;
+        break;
+    case COMPARE_LEASE:
+        a = row->lease;
+        b = c->lease;
+        break;
+    default:
+        break;
     }
     order = (a > b) - (a < b);
     if (c->target == COMPARE_VALUE) {
@@ -99,11 +111,16 @@ static bool compare_row(const struct compare *c, const struct row *row, bool liv
         order = rt_bytes_compare(row->value, c->value);
     }
     switch (c->result) {
-    case COMPARE_EQUAL: return order == 0;
-    case COMPARE_NOT_EQUAL: return order != 0;
-    case COMPARE_GREATER: return order > 0;
-    case COMPARE_LESS: return order < 0;
-    default: return true;
+    case COMPARE_EQUAL:
+        return order == 0;
+    case COMPARE_NOT_EQUAL:
+        return order != 0;
+    case COMPARE_GREATER:
+        return order > 0;
+    case COMPARE_LESS:
+        return order < 0;
+    default:
+        return true;
     }
 }
 

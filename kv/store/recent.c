@@ -78,7 +78,8 @@ void recent_deinit(struct recent *r)
 static void wait_slot(struct recent *r)
 {
     rt_mutex_lock(&r->room_lock);
-    while (r->tail - r->flushed == STORE_RECENT_SLOTS) // tail is ours, flushed moves under room_lock
+    while (r->tail - r->flushed ==
+           STORE_RECENT_SLOTS) // tail is ours, flushed moves under room_lock
         rt_cond_wait(&r->room_cond, &r->room_lock, RT_FOREVER);
     rt_mutex_unlock(&r->room_lock);
 }
@@ -123,16 +124,13 @@ bool recent_skip(struct recent *r, uint64_t index, uint64_t term)
 static bool has_room(struct recent *r)
 {
     rt_rwmutex_rlock(&r->lock);
-    bool room = r->unflushed_bytes < r->limit_bytes &&
-                r->tail - r->flushed < STORE_RECENT_SLOTS / 2;
+    bool room =
+        r->unflushed_bytes < r->limit_bytes && r->tail - r->flushed < STORE_RECENT_SLOTS / 2;
     rt_rwmutex_runlock(&r->lock);
     return room;
 }
 
-bool recent_is_full(struct recent *r)
-{
-    return !has_room(r);
-}
+bool recent_is_full(struct recent *r) { return !has_room(r); }
 
 int recent_wait_room(struct recent *r, int64_t deadline_ns)
 {
@@ -191,8 +189,8 @@ bool recent_seek(struct recent *r, int64_t main, uint64_t *pos)
     *pos = lower_bound(r, main);
     // An older entry, or the one that made `main`, shows that nothing before it is missing.
     bool here = r->head < r->tail &&
-                (*pos > r->head || ((*slot(r, *pos))->row_count > 0 &&
-                                    (*slot(r, *pos))->rows[0].rev.main == main));
+                (*pos > r->head ||
+                 ((*slot(r, *pos))->row_count > 0 && (*slot(r, *pos))->rows[0].rev.main == main));
     rt_rwmutex_runlock(&r->lock);
     return here;
 }

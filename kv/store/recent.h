@@ -29,10 +29,10 @@ struct recent_entry {
     int64_t revision; // current after this entry
     int64_t compact;  // compact revision after this entry
     int64_t applied_ns;
-    size_t charge;    // bytes it counts for
+    size_t charge; // bytes it counts for
     struct recent_row *rows;
     struct recent_change *changes;
-    uint8_t *free;    // while it is being built: where the next bytes go
+    uint8_t *free; // while it is being built: where the next bytes go
 };
 
 /* Memory for so many rows and changes and their bytes, one reference. */
@@ -84,7 +84,7 @@ struct recent_batch {
     struct recent_entry **entries;
     uint32_t count;
     size_t bytes;
-    bool all;                  // nothing is left behind it
+    bool all; // nothing is left behind it
 };
 /* What the flusher writes next, with references, at most max entries and about max_bytes; false when
  * there is nothing, not even a new index. revision and compact are untouched when count is 0. */
@@ -92,7 +92,7 @@ bool recent_gather(struct recent *r, size_t max_bytes, uint32_t max, struct rece
 /* b is durable: its room may be used again. Drops the references. */
 void recent_flushed(struct recent *r, struct recent_batch *b);
 void recent_batch_drop(struct recent_batch *b); // ... or it was not written
-bool recent_is_full(struct recent *r); // somebody has to wait for room
+bool recent_is_full(struct recent *r);          // somebody has to wait for room
 size_t recent_unflushed_bytes(struct recent *r);
 /* When the oldest unwritten entry was applied; RT_FOREVER when there is none. */
 int64_t recent_oldest_ns(struct recent *r);

@@ -11,20 +11,47 @@ int request_read_range(struct rt_bytes bytes, struct range_request *out)
     *out = (struct range_request){.limit = 0};
     while ((more = fields_next(&f, &it)) > 0)
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_LEN): out->key = it.bytes; break;
-        case FIELD_KEY(2, FIELD_LEN): out->range_end = it.bytes; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->limit = (int64_t)it.value; break;
-        case FIELD_KEY(4, FIELD_VARINT): out->revision = (int64_t)it.value; break;
-        case FIELD_KEY(5, FIELD_VARINT): out->sort_order = (int32_t)it.value; break;
-        case FIELD_KEY(6, FIELD_VARINT): out->sort_target = (int32_t)it.value; break;
-        case FIELD_KEY(7, FIELD_VARINT): out->serializable = it.value != 0; break;
-        case FIELD_KEY(8, FIELD_VARINT): out->keys_only = it.value != 0; break;
-        case FIELD_KEY(9, FIELD_VARINT): out->count_only = it.value != 0; break;
-        case FIELD_KEY(10, FIELD_VARINT): out->min_mod = (int64_t)it.value; break;
-        case FIELD_KEY(11, FIELD_VARINT): out->max_mod = (int64_t)it.value; break;
-        case FIELD_KEY(12, FIELD_VARINT): out->min_create = (int64_t)it.value; break;
-        case FIELD_KEY(13, FIELD_VARINT): out->max_create = (int64_t)it.value; break;
-        default: break;
+        case FIELD_KEY(1, FIELD_LEN):
+            out->key = it.bytes;
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            out->range_end = it.bytes;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            out->limit = (int64_t)it.value;
+            break;
+        case FIELD_KEY(4, FIELD_VARINT):
+            out->revision = (int64_t)it.value;
+            break;
+        case FIELD_KEY(5, FIELD_VARINT):
+            out->sort_order = (int32_t)it.value;
+            break;
+        case FIELD_KEY(6, FIELD_VARINT):
+            out->sort_target = (int32_t)it.value;
+            break;
+        case FIELD_KEY(7, FIELD_VARINT):
+            out->serializable = it.value != 0;
+            break;
+        case FIELD_KEY(8, FIELD_VARINT):
+            out->keys_only = it.value != 0;
+            break;
+        case FIELD_KEY(9, FIELD_VARINT):
+            out->count_only = it.value != 0;
+            break;
+        case FIELD_KEY(10, FIELD_VARINT):
+            out->min_mod = (int64_t)it.value;
+            break;
+        case FIELD_KEY(11, FIELD_VARINT):
+            out->max_mod = (int64_t)it.value;
+            break;
+        case FIELD_KEY(12, FIELD_VARINT):
+            out->min_create = (int64_t)it.value;
+            break;
+        case FIELD_KEY(13, FIELD_VARINT):
+            out->max_create = (int64_t)it.value;
+            break;
+        default:
+            break;
         }
     return more < 0 ? STORE_MALFORMED : 0;
 }
@@ -37,13 +64,26 @@ int request_read_put(struct rt_bytes bytes, struct put_request *out)
     *out = (struct put_request){.lease = 0};
     while ((more = fields_next(&f, &it)) > 0)
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_LEN): out->key = it.bytes; break;
-        case FIELD_KEY(2, FIELD_LEN): out->value = it.bytes; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->lease = (int64_t)it.value; break;
-        case FIELD_KEY(4, FIELD_VARINT): out->prev_kv = it.value != 0; break;
-        case FIELD_KEY(5, FIELD_VARINT): out->ignore_value = it.value != 0; break;
-        case FIELD_KEY(6, FIELD_VARINT): out->ignore_lease = it.value != 0; break;
-        default: break;
+        case FIELD_KEY(1, FIELD_LEN):
+            out->key = it.bytes;
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            out->value = it.bytes;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            out->lease = (int64_t)it.value;
+            break;
+        case FIELD_KEY(4, FIELD_VARINT):
+            out->prev_kv = it.value != 0;
+            break;
+        case FIELD_KEY(5, FIELD_VARINT):
+            out->ignore_value = it.value != 0;
+            break;
+        case FIELD_KEY(6, FIELD_VARINT):
+            out->ignore_lease = it.value != 0;
+            break;
+        default:
+            break;
         }
     return more < 0 ? STORE_MALFORMED : 0;
 }
@@ -56,10 +96,17 @@ int request_read_delete(struct rt_bytes bytes, struct delete_request *out)
     *out = (struct delete_request){.prev_kv = false};
     while ((more = fields_next(&f, &it)) > 0)
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_LEN): out->key = it.bytes; break;
-        case FIELD_KEY(2, FIELD_LEN): out->range_end = it.bytes; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->prev_kv = it.value != 0; break;
-        default: break;
+        case FIELD_KEY(1, FIELD_LEN):
+            out->key = it.bytes;
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            out->range_end = it.bytes;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            out->prev_kv = it.value != 0;
+            break;
+        default:
+            break;
         }
     return more < 0 ? STORE_MALFORMED : 0;
 }
@@ -85,16 +132,35 @@ int request_read_compare(struct rt_bytes bytes, struct compare *out)
     while ((more = fields_next(&f, &it)) > 0) {
         int64_t n = (int64_t)it.value;
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->result = (int32_t)n; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->target = (int32_t)n; break;
-        case FIELD_KEY(3, FIELD_LEN): out->key = it.bytes; break;
-        case FIELD_KEY(4, FIELD_VARINT): set_union(out, n, 0, 0, 0, none); break;
-        case FIELD_KEY(5, FIELD_VARINT): set_union(out, 0, n, 0, 0, none); break;
-        case FIELD_KEY(6, FIELD_VARINT): set_union(out, 0, 0, n, 0, none); break;
-        case FIELD_KEY(7, FIELD_LEN): set_union(out, 0, 0, 0, 0, it.bytes); break;
-        case FIELD_KEY(8, FIELD_VARINT): set_union(out, 0, 0, 0, n, none); break;
-        case FIELD_KEY(64, FIELD_LEN): out->range_end = it.bytes; break;
-        default: break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->result = (int32_t)n;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            out->target = (int32_t)n;
+            break;
+        case FIELD_KEY(3, FIELD_LEN):
+            out->key = it.bytes;
+            break;
+        case FIELD_KEY(4, FIELD_VARINT):
+            set_union(out, n, 0, 0, 0, none);
+            break;
+        case FIELD_KEY(5, FIELD_VARINT):
+            set_union(out, 0, n, 0, 0, none);
+            break;
+        case FIELD_KEY(6, FIELD_VARINT):
+            set_union(out, 0, 0, n, 0, none);
+            break;
+        case FIELD_KEY(7, FIELD_LEN):
+            set_union(out, 0, 0, 0, 0, it.bytes);
+            break;
+        case FIELD_KEY(8, FIELD_VARINT):
+            set_union(out, 0, 0, 0, n, none);
+            break;
+        case FIELD_KEY(64, FIELD_LEN):
+            out->range_end = it.bytes;
+            break;
+        default:
+            break;
         }
     }
     return more < 0 ? STORE_MALFORMED : 0;

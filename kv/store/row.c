@@ -68,13 +68,26 @@ int row_get(struct rt_bytes bytes, struct row *out)
     int more;
     while ((more = fields_next(&f, &it)) > 0)
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_LEN): row.key = it.bytes; break;
-        case FIELD_KEY(2, FIELD_VARINT): row.create = (int64_t)it.value; break;
-        case FIELD_KEY(3, FIELD_VARINT): row.mod = (int64_t)it.value; break;
-        case FIELD_KEY(4, FIELD_VARINT): row.version = (int64_t)it.value; break;
-        case FIELD_KEY(5, FIELD_LEN): row.value = it.bytes; break;
-        case FIELD_KEY(6, FIELD_VARINT): row.lease = (int64_t)it.value; break;
-        default: break;
+        case FIELD_KEY(1, FIELD_LEN):
+            row.key = it.bytes;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            row.create = (int64_t)it.value;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            row.mod = (int64_t)it.value;
+            break;
+        case FIELD_KEY(4, FIELD_VARINT):
+            row.version = (int64_t)it.value;
+            break;
+        case FIELD_KEY(5, FIELD_LEN):
+            row.value = it.bytes;
+            break;
+        case FIELD_KEY(6, FIELD_VARINT):
+            row.lease = (int64_t)it.value;
+            break;
+        default:
+            break;
         }
     if (more < 0 || row.key.len == 0)
         return STORE_DAMAGED;

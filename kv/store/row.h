@@ -8,8 +8,8 @@
 #include <rt/bytes.h>
 
 struct rev {
-    int64_t main;   // the revision: one for all changes of a command
-    uint32_t sub;   // 0, 1, 2, ... among those
+    int64_t main; // the revision: one for all changes of a command
+    uint32_t sub; // 0, 1, 2, ... among those
     bool tombstone;
 };
 

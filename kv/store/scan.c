@@ -52,7 +52,8 @@ static int scan_lmdb(struct store *s, const struct scan *c, struct rev *next)
     int err = 0;
     rt_arena_init(&arena);
     while (!err && next->main <= c->upto) {
-        uint32_t n = scan_durable(s, next, &arena, rows, SCAN_PAGE_ROWS, STORE_PAGE_BYTES, &durable);
+        uint32_t n =
+            scan_durable(s, next, &arena, rows, SCAN_PAGE_ROWS, STORE_PAGE_BYTES, &durable);
         for (uint32_t i = 0; i < n && !err && rows[i].rev.main <= c->upto; i++)
             err = c->each(c->arg, rows[i].rev, rows[i].bytes);
         rt_arena_reset(&arena);

@@ -27,10 +27,10 @@ struct store_metrics {
 struct store {
     struct store_options options; // const; dir is ours
     char *dir;
-    struct rt_file *lock_file;    // this process owns the directory
+    struct rt_file *lock_file; // this process owns the directory
 
     struct rt_rwmutex index_lock;
-    struct key_index index;       // index_lock
+    struct key_index index; // index_lock
 
     // Published by the applier inside index_lock; read anywhere.
     _Atomic int64_t revision, compact_revision;
@@ -42,7 +42,7 @@ struct store {
     struct records records;
     struct pins pins;
     struct flusher flusher;
-    struct apply apply;           // the applier only
+    struct apply apply; // the applier only
     struct watch_hub *hub;
     _Atomic bool installing;      // an image is being received
     struct store_metrics metrics; // never NULL inside: a private registry stands in

@@ -18,10 +18,12 @@ const char *store_error_words(int err)
 {
     switch (err) {
 #define X(name, number, words)                                                                     \
-    case name: return words;
+    case name:                                                                                     \
+        return words;
         STORE_ERRORS(X)
 #undef X
-    default: return "an error the store does not know";
+    default:
+        return "an error the store does not know";
     }
 }
 
@@ -51,20 +53,30 @@ static void make_metrics(struct store *s)
 {
     struct rt_metrics *m = s->options.metrics;
     struct store_metrics *x = &s->metrics;
-    x->puts = rt_metrics_counter(m, "etcd_mvcc_put_total", "", "Puts applied outside transactions.");
-    x->deletes = rt_metrics_counter(m, "etcd_mvcc_delete_total", "", "Deletes applied outside transactions.");
+    x->puts =
+        rt_metrics_counter(m, "etcd_mvcc_put_total", "", "Puts applied outside transactions.");
+    x->deletes = rt_metrics_counter(m, "etcd_mvcc_delete_total", "",
+                                    "Deletes applied outside transactions.");
     x->txns = rt_metrics_counter(m, "etcd_mvcc_txn_total", "", "Transactions applied.");
     x->ranges = rt_metrics_counter(m, "etcd_mvcc_range_total", "", "Ranges answered.");
     x->keys = rt_metrics_gauge(m, "etcd_debugging_mvcc_keys_total", "", "Living keys.");
-    x->revision = rt_metrics_gauge(m, "etcd_debugging_mvcc_current_revision", "", "Current revision.");
-    x->compact_revision = rt_metrics_gauge(m, "etcd_debugging_mvcc_compact_revision", "", "Compact revision.");
-    x->flush_lag = rt_metrics_gauge(m, "kvd_store_unflushed_bytes", "", "Effects in memory only, bounded by the recent log.");
-    x->flushed_rows = rt_metrics_counter(m, "kvd_store_flushed_rows_total", "", "Rows written to the database.");
-    x->removed_rows = rt_metrics_counter(m, "kvd_store_compacted_rows_total", "", "Rows removed by compactions.");
+    x->revision =
+        rt_metrics_gauge(m, "etcd_debugging_mvcc_current_revision", "", "Current revision.");
+    x->compact_revision =
+        rt_metrics_gauge(m, "etcd_debugging_mvcc_compact_revision", "", "Compact revision.");
+    x->flush_lag = rt_metrics_gauge(m, "kvd_store_unflushed_bytes", "",
+                                    "Effects in memory only, bounded by the recent log.");
+    x->flushed_rows =
+        rt_metrics_counter(m, "kvd_store_flushed_rows_total", "", "Rows written to the database.");
+    x->removed_rows =
+        rt_metrics_counter(m, "kvd_store_compacted_rows_total", "", "Rows removed by compactions.");
     x->watchers = rt_metrics_gauge(m, "etcd_debugging_mvcc_watcher_total", "", "Watches.");
-    x->slow_watchers = rt_metrics_gauge(m, "etcd_debugging_mvcc_slow_watcher_total", "", "Watches that catch up from the store.");
-    x->events = rt_metrics_counter(m, "etcd_debugging_mvcc_events_total", "", "Events handed to watch streams.");
-    x->flush_seconds = rt_metrics_histogram(m, "kvd_store_flush_duration_seconds", "", "Durable batches.", 0.0001, 2, 16);
+    x->slow_watchers = rt_metrics_gauge(m, "etcd_debugging_mvcc_slow_watcher_total", "",
+                                        "Watches that catch up from the store.");
+    x->events = rt_metrics_counter(m, "etcd_debugging_mvcc_events_total", "",
+                                   "Events handed to watch streams.");
+    x->flush_seconds = rt_metrics_histogram(m, "kvd_store_flush_duration_seconds", "",
+                                            "Durable batches.", 0.0001, 2, 16);
 }
 
 static void free_store(struct store *s)
@@ -139,11 +151,17 @@ int64_t store_revision(const struct store *s) { return atomic_load(&s->revision)
 int64_t store_compact_revision(const struct store *s) { return atomic_load(&s->compact_revision); }
 uint64_t store_applied_index(const struct store *s) { return atomic_load(&s->applied_index); }
 uint64_t store_applied_term(const struct store *s) { return atomic_load(&s->applied_term); }
-uint64_t store_durable_index(const struct store *s) { return atomic_load(&s->flusher.durable_index); }
+uint64_t store_durable_index(const struct store *s)
+{
+    return atomic_load(&s->flusher.durable_index);
+}
 uint64_t store_durable_term(const struct store *s) { return atomic_load(&s->flusher.durable_term); }
 bool store_no_space(const struct store *s) { return atomic_load(&s->flusher.no_space); }
 int64_t store_size_bytes(const struct store *s) { return atomic_load(&s->backend.size_bytes); }
-int64_t store_size_in_use_bytes(const struct store *s) { return atomic_load(&s->backend.in_use_bytes); }
+int64_t store_size_in_use_bytes(const struct store *s)
+{
+    return atomic_load(&s->backend.in_use_bytes);
+}
 
 int64_t store_quota_bytes(const struct store *s)
 {
@@ -154,6 +172,7 @@ bool store_quota_has(const struct store *s, int64_t cost)
 {
     int64_t quota = store_quota_bytes(s);
     return quota == 0 || store_size_in_use_bytes(s) +
-                                 (int64_t)recent_unflushed_bytes((struct recent *)&s->recent) + cost <
+                                 (int64_t)recent_unflushed_bytes((struct recent *)&s->recent) +
+                                 cost <
                              quota;
 }

@@ -26,15 +26,15 @@ struct store;
 /* ---- Open and close ---- */
 
 struct store_options {
-    const char *dir;                // made with mode 0700 when absent; one store owns it
-    int64_t quota_bytes;            // 0: 2 GiB; negative: none
-    uint32_t recent_bytes;          // of the recent log; 0: 16 MiB
-    uint32_t flush_interval_ms;     // the oldest effect waits this long for its flush; 0: 500
-    int64_t lease_min_ttl_s;        // shorter leases are raised to it; 0: 2
-    uint32_t compact_slice_rows;    // rows one slice of a compaction removes; 0: 2,000
-    uint64_t range_max_bytes;       // the largest answer of a range; 0: 2 GiB - 1
-    struct rt_log *log;             // NULL: silence. Outlives the store
-    struct rt_metrics *metrics;     // NULL: none are kept. Outlives the store
+    const char *dir;             // made with mode 0700 when absent; one store owns it
+    int64_t quota_bytes;         // 0: 2 GiB; negative: none
+    uint32_t recent_bytes;       // of the recent log; 0: 16 MiB
+    uint32_t flush_interval_ms;  // the oldest effect waits this long for its flush; 0: 500
+    int64_t lease_min_ttl_s;     // shorter leases are raised to it; 0: 2
+    uint32_t compact_slice_rows; // rows one slice of a compaction removes; 0: 2,000
+    uint64_t range_max_bytes;    // the largest answer of a range; 0: 2 GiB - 1
+    struct rt_log *log;          // NULL: silence. Outlives the store
+    struct rt_metrics *metrics;  // NULL: none are kept. Outlives the store
 };
 
 /* Open or make the database, load everything into memory and start the goroutines. 0; STORE_FORMAT,
@@ -62,11 +62,11 @@ enum store_command_kind {
 
 struct store_command {
     enum store_command_kind kind;
-    uint64_t index, term;        // index is one more than that of the command before
-    struct rt_bytes request;     // borrowed for the call
-    int64_t chosen_id;           // LEASE_GRANT, chosen by the proposer, positive
-    uint64_t leader_term;        // not 0: only the leader of this term could decide this (expiry,
-                                 // checkpoints); refused with STORE_STALE_TERM unless it equals term
+    uint64_t index, term;    // index is one more than that of the command before
+    struct rt_bytes request; // borrowed for the call
+    int64_t chosen_id;       // LEASE_GRANT, chosen by the proposer, positive
+    uint64_t leader_term;    // not 0: only the leader of this term could decide this (expiry,
+                             // checkpoints); refused with STORE_STALE_TERM unless it equals term
     struct rt_bytes cluster_key; // CLUSTER: at most STORE_CLUSTER_KEY_BYTES
 };
 enum { STORE_CLUSTER_KEY_BYTES = 256 };
@@ -81,12 +81,12 @@ struct store_pin {
 /* What a command did. Zeroed by the caller before store_apply, not moved between store_apply and
  * store_result_deinit. Only code, revision, changed, lease and ttl are for callers. */
 struct store_result {
-    int code;           // 0, or why the command was refused (nothing of it was done)
-    bool changed;       // it made a revision, or changed a lease, an alarm, a record
-    int64_t revision;   // the answer's header.revision
-    int64_t lease;      // LEASE_GRANT: the id
-    int64_t ttl_s;      // LEASE_GRANT: the time granted
-    int64_t main;       // private: revision of its writes, made or not
+    int code;         // 0, or why the command was refused (nothing of it was done)
+    bool changed;     // it made a revision, or changed a lease, an alarm, a record
+    int64_t revision; // the answer's header.revision
+    int64_t lease;    // LEASE_GRANT: the id
+    int64_t ttl_s;    // LEASE_GRANT: the time granted
+    int64_t main;     // private: revision of its writes, made or not
     struct store_pin pin;
     uint32_t *outcomes; // private: branches taken and counts deleted, in order of execution
     uint32_t outcome_count, outcome_cap;
@@ -140,13 +140,13 @@ int64_t store_revision(const struct store *s);         // current; 1 when nothin
 int64_t store_compact_revision(const struct store *s); // -1 when never compacted
 uint64_t store_applied_index(const struct store *s);
 uint64_t store_applied_term(const struct store *s);
-uint64_t store_durable_index(const struct store *s);   // what LMDB holds durably
+uint64_t store_durable_index(const struct store *s); // what LMDB holds durably
 uint64_t store_durable_term(const struct store *s);
-bool store_no_space(const struct store *s);            // the flusher waits for disk space
-int64_t store_quota_bytes(const struct store *s);      // as set; 0 when there is none
+bool store_no_space(const struct store *s);       // the flusher waits for disk space
+int64_t store_quota_bytes(const struct store *s); // as set; 0 when there is none
 /* Whether a command of this cost fits the quota now. */
 bool store_quota_has(const struct store *s, int64_t cost);
-int64_t store_size_bytes(const struct store *s);       // the database; never 0
+int64_t store_size_bytes(const struct store *s); // the database; never 0
 int64_t store_size_in_use_bytes(const struct store *s);
 
 /* Wait until everything applied so far is durable in LMDB. 0 or STORE_TIMEOUT. */
@@ -211,8 +211,8 @@ uint32_t store_lease_due_checkpoints(struct store *s, int64_t now_ns, int64_t in
 int store_lease_ttl(struct store *s, int64_t lease, int64_t now_ns, int64_t *remaining_s,
                     int64_t *granted_s);
 /* Call `each` with every key attached to the lease, in order of key, in pages: it may park. */
-int store_lease_keys(struct store *s, int64_t lease,
-                     int (*each)(void *arg, struct rt_bytes key), void *arg);
+int store_lease_keys(struct store *s, int64_t lease, int (*each)(void *arg, struct rt_bytes key),
+                     void *arg);
 /* Ids of all leases: by expiry where promoted, else by id; an array to rt_free. */
 uint32_t store_lease_list(struct store *s, int64_t **ids_out);
 
@@ -224,11 +224,11 @@ uint32_t store_lease_list(struct store *s, int64_t **ids_out);
 struct store_watch_stream;
 enum store_watch_filter { STORE_WATCH_NO_PUT = 1, STORE_WATCH_NO_DELETE = 2 };
 struct store_watch_options {
-    int64_t id;                  // 0: chosen
-    struct rt_bytes key;         // empty: "\0"
+    int64_t id;          // 0: chosen
+    struct rt_bytes key; // empty: "\0"
     struct rt_bytes range_end;
-    int64_t start_revision;      // 0: after the current one; negative: STORE_COMPACTED
-    uint32_t filters;            // of enum store_watch_filter
+    int64_t start_revision; // 0: after the current one; negative: STORE_COMPACTED
+    uint32_t filters;       // of enum store_watch_filter
     bool prev_kv;
     bool progress_notify;
 };
@@ -253,9 +253,9 @@ void store_watch_ask_progress(struct store_watch_stream *w);
 void store_watch_tick(struct store_watch_stream *w);
 
 enum store_watch_batch_kind {
-    STORE_WATCH_CREATED,  // code 0; or the refusal: id is -1
+    STORE_WATCH_CREATED, // code 0; or the refusal: id is -1
     STORE_WATCH_EVENTS,
-    STORE_WATCH_PROGRESS, // id -1: the whole stream
+    STORE_WATCH_PROGRESS,  // id -1: the whole stream
     STORE_WATCH_COMPACTED, // the watch is over: compact_revision
     STORE_WATCH_CANCELED,
 };
@@ -263,12 +263,12 @@ struct store_watch_batch {
     enum store_watch_batch_kind kind;
     int64_t id;
     int code;
-    int64_t revision;         // for the header
+    int64_t revision; // for the header
     int64_t compact_revision;
-    struct rt_bytes *events;  // EVENTS: each one mvccpb.Event, preceded by tag (11, LEN) and
-    uint32_t event_count;     // length: ready to stand in a WatchResponse. Revisions ascend
-    uint64_t event_bytes;     // their sum
-    struct rt_buf *buf;       // private: who owns the bytes
+    struct rt_bytes *events; // EVENTS: each one mvccpb.Event, preceded by tag (11, LEN) and
+    uint32_t event_count;    // length: ready to stand in a WatchResponse. Revisions ascend
+    uint64_t event_bytes;    // their sum
+    struct rt_buf *buf;      // private: who owns the bytes
 };
 /* The next batch. 0, STORE_TIMEOUT, STORE_CLOSED. One consumer; free by store_watch_batch_deinit. */
 int store_watch_next(struct store_watch_stream *w, int64_t deadline_ns,
@@ -281,7 +281,7 @@ struct store_image;
 struct store_image_meta {
     uint64_t index, term; // of the last command in it
     int64_t revision;
-    uint64_t bytes;       // about how large the stream will be
+    uint64_t bytes; // about how large the stream will be
 };
 /* Begin to read the durable state. While it is open, compactions remove no row of it, but not for
  * longer than STORE_PIN_MAX_S: then store_image_next answers STORE_COMPACTED: begin again. */

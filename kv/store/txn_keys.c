@@ -70,7 +70,8 @@ static int collect_list(struct keys *k, struct rt_bytes txn, const struct list *
     return err ? err : more;
 }
 
-static int collect_txn(struct keys *k, struct rt_bytes txn, const struct list *parent, uint32_t slot)
+static int collect_txn(struct keys *k, struct rt_bytes txn, const struct list *parent,
+                       uint32_t slot)
 {
     uint32_t number = k->txns++;
     int err = 0;

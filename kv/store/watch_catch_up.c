@@ -10,7 +10,7 @@
 #include <assert.h>
 
 enum {
-    SLICE_LOOKED = 65536,  // rows looked at in one slice: then the queue has its turn
+    SLICE_LOOKED = 65536, // rows looked at in one slice: then the queue has its turn
 };
 
 struct slice {
@@ -22,7 +22,7 @@ struct slice {
     uint32_t count, cap;
     uint32_t revisions, looked;
     size_t bytes;
-    struct rt_arena arena;  // holds the rows' bytes
+    struct rt_arena arena; // holds the rows' bytes
 };
 
 static bool is_full(const struct slice *c)
@@ -45,8 +45,8 @@ static void look_at(struct slice *c, struct rev rev, struct rt_bytes bytes)
     }
     if (c->count == 0 || c->rows[c->count - 1].rev.main != rev.main)
         c->revisions++;
-    c->rows[c->count++] =
-        (struct event_row){rev, rt_bytes(rt_arena_copy(&c->arena, bytes.data, bytes.len), bytes.len)};
+    c->rows[c->count++] = (struct event_row){
+        rev, rt_bytes(rt_arena_copy(&c->arena, bytes.data, bytes.len), bytes.len)};
     c->bytes += bytes.len;
 }
 
@@ -74,7 +74,8 @@ static void read_durable(struct store *s, struct slice *c)
     rt_arena_init(&arena);
     while (more) {
         int64_t durable;
-        uint32_t n = scan_durable(s, &next, &arena, rows, SCAN_PAGE_ROWS, STORE_PAGE_BYTES, &durable);
+        uint32_t n =
+            scan_durable(s, &next, &arena, rows, SCAN_PAGE_ROWS, STORE_PAGE_BYTES, &durable);
         for (uint32_t i = 0; i < n && more; i++) {
             struct rev rev = rows[i].rev;
             if (rev.main > c->reached + 1) // between two revisions: here a slice may end
@@ -216,8 +217,8 @@ int watch_catch_up(struct store_watch_stream *w, struct store_watch_batch *out)
         return step == ENDED ? 0 : 1;
     rt_arena_init(&c.arena);
     read_history(hub->s, &c);
-    *out = (struct store_watch_batch){
-        .kind = STORE_WATCH_EVENTS, .id = it->id, .revision = c.reached};
+    *out =
+        (struct store_watch_batch){.kind = STORE_WATCH_EVENTS, .id = it->id, .revision = c.reached};
     if (c.count) {
         out->events = rt_alloc(c.count * sizeof *out->events);
         if (!out->events)

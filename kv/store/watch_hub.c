@@ -92,9 +92,9 @@ struct dispatch {
     struct watch_hub *hub;
     struct recent_entry *entry;
     struct event_row *rows;
-    uint32_t row;              // the one being looked at
+    uint32_t row; // the one being looked at
     struct watch *touched;
-    struct rt_buf *bufs[2];    // encoded without and with the pairs before, when first wanted
+    struct rt_buf *bufs[2]; // encoded without and with the pairs before, when first wanted
     struct rt_bytes *events[2];
 };
 

@@ -27,54 +27,54 @@ struct queued {
 };
 
 struct watch {
-    struct interval interval;       // .keys always; in the tree when SYNCED and not KEYS_ONE
+    struct interval interval; // .keys always; in the tree when SYNCED and not KEYS_ONE
     struct store_watch_stream *stream;
-    struct watch *id_next;          // stream's table: hub.lock
-    struct watch *key_next;         // hub's table of single keys: hub.lock
+    struct watch *id_next;                    // stream's table: hub.lock
+    struct watch *key_next;                   // hub's table of single keys: hub.lock
     struct watch *behind_next, **behind_link; // stream's list: hub.lock
-    struct watch *touched_next;     // while the hub dispatches one entry
-    struct queued *building;        // ... and the batch that it is getting
+    struct watch *touched_next;               // while the hub dispatches one entry
+    struct queued *building;                  // ... and the batch that it is getting
     uint32_t building_cap;
     int64_t id;
-    int64_t next_revision;          // hub.lock
-    enum watch_flow flow;           // hub.lock
-    uint64_t after_seq;             // BEHIND: what was queued up to here comes first
+    int64_t next_revision; // hub.lock
+    enum watch_flow flow;  // hub.lock
+    uint64_t after_seq;    // BEHIND: what was queued up to here comes first
     uint32_t filters;
     bool prev_kv, progress_notify;
-    bool active;                    // had an event since the last tick: hub.lock
-    bool catching_up, canceled;     // the consumer reads for it; end it when it is done: hub.lock
-    uint8_t bytes[];                // its keys
+    bool active;                // had an event since the last tick: hub.lock
+    bool catching_up, canceled; // the consumer reads for it; end it when it is done: hub.lock
+    uint8_t bytes[];            // its keys
 };
 
 struct store_watch_stream {
     struct watch_hub *hub;
     struct store_watch_stream *next, **link; // hub.lock
-    struct watch **by_id;           // hub.lock, as all up to stream.lock
+    struct watch **by_id;                    // hub.lock, as all up to stream.lock
     uint32_t bucket_count, watch_count;
     int64_t next_id;
     struct watch *behind, **behind_end; // in the order of their turns
-    int64_t progress_wanted;        // 0: nobody asked
-    struct rt_mutex lock;           // all below
+    int64_t progress_wanted;            // 0: nobody asked
+    struct rt_mutex lock;               // all below
     struct rt_cond readable, writable;
     struct queued *first, **last;
     uint32_t count, control_count;
     uint64_t bytes;
     uint64_t pushed_seq, popped_seq;
     bool shut;
-    bool look;                      // watches are behind, or joined: the consumer should look
-    bool catch_up_turn;             // the consumer only: queue and catching up take turns
+    bool look;          // watches are behind, or joined: the consumer should look
+    bool catch_up_turn; // the consumer only: queue and catching up take turns
 };
 
 struct watch_hub {
     struct store *s;
-    struct rt_mutex lock;           // all below
-    struct watch **by_key;          // SYNCED watches of one key
+    struct rt_mutex lock;  // all below
+    struct watch **by_key; // SYNCED watches of one key
     uint32_t bucket_count, key_count;
-    struct interval_tree ranges;    // SYNCED watches of ranges
+    struct interval_tree ranges; // SYNCED watches of ranges
     struct store_watch_stream *streams;
-    uint64_t pos;                   // in the recent log: the next entry to hand out
-    int64_t dispatched;             // every event up to here was handed out
-    uint32_t progress_count;        // streams that wait for progress
+    uint64_t pos;            // in the recent log: the next entry to hand out
+    int64_t dispatched;      // every event up to here was handed out
+    uint32_t progress_count; // streams that wait for progress
     struct doorbell bell;
     _Atomic uint64_t watch_count;
     bool stop;
@@ -83,10 +83,10 @@ struct watch_hub {
 
 /* ---- Between the files of the hub. Context: hub.lock held, unless said otherwise. ---- */
 
-void hub_join(struct watch_hub *hub, struct watch *w);                // becomes SYNCED
-void hub_leave(struct watch_hub *hub, struct watch *w);               // no longer SYNCED
-void hub_fall_behind(struct watch_hub *hub, struct watch *w);         // SYNCED to BEHIND
-void hub_append_behind(struct watch_hub *hub, struct watch *w);       // last of its stream's BEHIND
+void hub_join(struct watch_hub *hub, struct watch *w);          // becomes SYNCED
+void hub_leave(struct watch_hub *hub, struct watch *w);         // no longer SYNCED
+void hub_fall_behind(struct watch_hub *hub, struct watch *w);   // SYNCED to BEHIND
+void hub_append_behind(struct watch_hub *hub, struct watch *w); // last of its stream's BEHIND
 void hub_progress(struct watch_hub *hub, struct store_watch_stream *w); // answer it if possible
 /* Catch up with the recent log without handing out: when nobody is SYNCED. */
 void hub_skip_ahead(struct watch_hub *hub);

@@ -179,8 +179,8 @@ static struct watch *watch_new(struct store_watch_stream *w, const struct store_
     memcpy(it->bytes, key.data, key.len);
     if (o->range_end.len)
         memcpy(it->bytes + key.len, o->range_end.data, o->range_end.len);
-    it->interval.keys = request_keys(rt_bytes(it->bytes, key.len),
-                                     rt_bytes(it->bytes + key.len, o->range_end.len));
+    it->interval.keys =
+        request_keys(rt_bytes(it->bytes, key.len), rt_bytes(it->bytes + key.len, o->range_end.len));
     it->stream = w;
     it->filters = o->filters;
     it->prev_kv = o->prev_kv;
@@ -221,8 +221,8 @@ static void begin(struct store_watch_stream *w, struct watch *it, int64_t start)
     add(w, it);
     it->next_revision = start ? start : current + 1;
     // What the client may take for its place: everything up to there is behind it.
-    struct queued *q = queued_new(STORE_WATCH_CREATED, it->id,
-                                  start && start <= current ? start - 1 : current);
+    struct queued *q =
+        queued_new(STORE_WATCH_CREATED, it->id, start && start <= current ? start - 1 : current);
     stream_push(w, q);
     hub_join(hub, it);
     if (it->next_revision <= hub->dispatched ||

@@ -30,10 +30,7 @@ static inline void remove_one(void *arg, const char *name)
         rt_rmdir(path);
     }
 }
-static inline void remove_files(const char *dir)
-{
-    rt_list_dir(dir, remove_one, (void *)dir);
-}
+static inline void remove_files(const char *dir) { rt_list_dir(dir, remove_one, (void *)dir); }
 
 static inline void bench_reopen(struct bench *b)
 {
@@ -111,7 +108,8 @@ static inline int put_full(struct bench *b, struct put_args a)
 {
     struct rt_string r = {NULL, 0, 0};
     add_put(&r, a);
-    int code = bench_apply(b, (struct store_command){STORE_PUT, .request = rt_bytes(r.data, r.len)});
+    int code =
+        bench_apply(b, (struct store_command){STORE_PUT, .request = rt_bytes(r.data, r.len)});
     rt_string_deinit(&r);
     return code;
 }
@@ -146,15 +144,15 @@ static inline int del(struct bench *b, const char *key)
 }
 
 /* A flat message of up to two integers. */
-static inline int apply_ints(struct bench *b, enum store_command_kind kind, int64_t one, int64_t two,
-                             int64_t three)
+static inline int apply_ints(struct bench *b, enum store_command_kind kind, int64_t one,
+                             int64_t two, int64_t three)
 {
     struct rt_string r = {NULL, 0, 0};
     field_add_int(&r, 1, one);
     field_add_int(&r, 2, two);
     field_add_int(&r, 3, three);
-    int code = bench_apply(b, (struct store_command){
-                                  kind, .request = rt_bytes(r.data, r.len), .chosen_id = 4711});
+    int code = bench_apply(
+        b, (struct store_command){kind, .request = rt_bytes(r.data, r.len), .chosen_id = 4711});
     rt_string_deinit(&r);
     return code;
 }
@@ -206,7 +204,7 @@ static inline int range(struct bench *b, struct range_args a)
     return code;
 }
 #define FROM_HERE rt_bytes("\0", 1)
-#define ALL_KEYS .end = FROM_HERE
+#define ALL_KEYS  .end = FROM_HERE
 
 /* ---- Answers as text, for comparing by eye ---- */
 
@@ -311,4 +309,7 @@ static inline void describe_txn(struct rt_string *out, struct rt_bytes body)
         describe_range(&text_, rt_bytes((b)->answer.data, (b)->answer.len));                       \
         expect_text(text_, wanted);                                                                \
     } while (0)
-#define R(k, ...) {.key = (k), __VA_ARGS__}
+#define R(k, ...)                                                                                  \
+    {                                                                                              \
+        .key = (k), __VA_ARGS__                                                                    \
+    }

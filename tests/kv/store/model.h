@@ -77,10 +77,7 @@ static inline void model_put(struct model *m, const char *key, const char *value
     r->lease = lease;
 }
 
-static inline void model_key(char key[8], int i)
-{
-    snprintf(key, 8, "k%02d", i);
-}
+static inline void model_key(char key[8], int i) { snprintf(key, 8, "k%02d", i); }
 
 /* Deletes every living key in [from, to). */
 static inline uint32_t model_delete(struct model *m, const char *from, const char *to)

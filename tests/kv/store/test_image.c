@@ -22,7 +22,8 @@ static void a_compacted_revision_is_refused_at_once(void **state)
     assert_int_equal(compact(&b, 4), 0);
     assert_int_equal(compact(&b, 4), STORE_COMPACTED);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(range(&b, (struct range_args){.key = "a", .revision = 3}), STORE_COMPACTED);
+        assert_int_equal(range(&b, (struct range_args){.key = "a", .revision = 3}),
+                         STORE_COMPACTED);
         expect_range(&b, R("a", .revision = 4), "a=x@2.4.3 count=1");
         assert_int_equal(store_revision(b.s), 6);
         assert_int_equal(store_compact_revision(b.s), 4);
@@ -49,7 +50,8 @@ static void the_revision_survives_the_compaction_of_everything(void **state)
     // The deletion exactly at the compact revision can still be watched.
     struct store_watch_stream *w = store_watch_open(b.s);
     struct store_watch_batch batch;
-    store_watch_create(w, &(struct store_watch_options){.range_end = FROM_HERE, .start_revision = 7});
+    store_watch_create(w,
+                       &(struct store_watch_options){.range_end = FROM_HERE, .start_revision = 7});
     assert_int_equal(store_watch_next(w, RT_FOREVER, &batch), 0);
     assert_int_equal(store_watch_next(w, rt_after_ns(20 * RT_SECOND), &batch), 0);
     assert_int_equal(batch.kind, STORE_WATCH_EVENTS);
@@ -145,12 +147,14 @@ static void fill(struct bench *b)
     for (int i = 0; i < 4000; i++) {
         char key[16];
         snprintf(key, sizeof key, "key%04d", i * 11 % 700);
-        put_full(b, (struct put_args){.key = key, .value = "some value to fill pages with",
+        put_full(b, (struct put_args){.key = key,
+                                      .value = "some value to fill pages with",
                                       .lease = i % 9 ? 0 : 77});
     }
     compact(b, 1000);
     alarm_set(b, 1, 3, STORE_ALARM_NOSPACE);
-    bench_apply(b, (struct store_command){STORE_CLUSTER, .cluster_key = B("name"), .request = B("x")});
+    bench_apply(b,
+                (struct store_command){STORE_CLUSTER, .cluster_key = B("name"), .request = B("x")});
     assert_int_equal(store_sync(b->s, RT_FOREVER), 0);
 }
 
@@ -193,7 +197,8 @@ static void an_image_makes_the_same_store_elsewhere(void **state)
     struct store_install *second;
     assert_int_equal(store_install_begin(to.s, &second, &why), STORE_BUSY);
     for (int i = 0; i < n; i++)
-        assert_int_equal(store_install_chunk(install, rt_bytes(chunks[i].data, chunks[i].len), &why), 0);
+        assert_int_equal(
+            store_install_chunk(install, rt_bytes(chunks[i].data, chunks[i].len), &why), 0);
     expect_range(&to, R("old"), "old=1@2.2.1 count=1"); // until the switch
     assert_int_equal(store_install_commit(install, &got, &why), 0);
     assert_int_equal(got.index, store_applied_index(from.s));
@@ -225,8 +230,9 @@ static void a_bent_image_is_refused_and_changes_nothing(void **state)
 {
     (void)state;
     enum { FLIP, SWAP, DROP, SHORT, CUT, OLD, WAYS };
-    static const char *const ways[] = {"a bit is flipped", "two chunks change places", "a chunk is lost",
-                                       "a chunk is cut", "the end is missing", "it is older"};
+    static const char *const ways[] = {"a bit is flipped",   "two chunks change places",
+                                       "a chunk is lost",    "a chunk is cut",
+                                       "the end is missing", "it is older"};
     struct bench from = {.s = NULL};
     static struct rt_string chunks[64];
     struct store_image_meta meta, got;
@@ -291,7 +297,8 @@ static void an_unknown_format_is_refused_naming_both(void **state)
     uint32_t crc = model_crc(0, chunks[0].data + 4, chunks[0].len - 4);
     for (int i = 0; i < 4; i++)
         chunks[0].data[i] = (uint8_t)(crc >> (8 * i));
-    assert_int_equal(store_install_chunk(install, rt_bytes(chunks[0].data, chunks[0].len), &why), STORE_FORMAT);
+    assert_int_equal(store_install_chunk(install, rt_bytes(chunks[0].data, chunks[0].len), &why),
+                     STORE_FORMAT);
     assert_non_null(strstr(why.text, "format 9"));
     assert_non_null(strstr(why.text, "format 1"));
     store_install_abort(install);
@@ -300,15 +307,16 @@ static void an_unknown_format_is_refused_naming_both(void **state)
     bench_close(&b);
 }
 
-RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
-    cmocka_unit_test(a_compacted_revision_is_refused_at_once),
-    cmocka_unit_test(the_revision_survives_the_compaction_of_everything),
-    cmocka_unit_test(a_compaction_gives_its_pages_back),
-    cmocka_unit_test(a_read_keeps_its_rows_while_a_compaction_waits),
-    cmocka_unit_test(equal_commands_give_equal_hashes_whenever_they_are_flushed),
-    cmocka_unit_test(an_image_makes_the_same_store_elsewhere),
-    cmocka_unit_test(a_bent_image_is_refused_and_changes_nothing),
-    cmocka_unit_test(an_unknown_format_is_refused_naming_both),
-}))
+RT_TEST_GROUP(group,
+              ((const struct CMUnitTest[]){
+                  cmocka_unit_test(a_compacted_revision_is_refused_at_once),
+                  cmocka_unit_test(the_revision_survives_the_compaction_of_everything),
+                  cmocka_unit_test(a_compaction_gives_its_pages_back),
+                  cmocka_unit_test(a_read_keeps_its_rows_while_a_compaction_waits),
+                  cmocka_unit_test(equal_commands_give_equal_hashes_whenever_they_are_flushed),
+                  cmocka_unit_test(an_image_makes_the_same_store_elsewhere),
+                  cmocka_unit_test(a_bent_image_is_refused_and_changes_nothing),
+                  cmocka_unit_test(an_unknown_format_is_refused_naming_both),
+              }))
 
 int main(void) { return rt_test_main(NULL, group); }

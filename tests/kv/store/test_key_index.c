@@ -18,7 +18,10 @@ static void name(char out[16], int i) { snprintf(out, 16, "key/%05d", i); }
 static void the_tree_equals_a_plain_list(void **state)
 {
     (void)state;
-    static struct { bool there, lives; int64_t version; } plain[KEYS];
+    static struct {
+        bool there, lives;
+        int64_t version;
+    } plain[KEYS];
     struct key_index ix;
     int64_t main = 1;
     key_index_init(&ix);
@@ -90,8 +93,10 @@ static void a_million_revisions_of_one_key_cost_a_few_steps_each(void **state)
     assert_true(ix.steps - before < 1000 * 25);
     // Compacted in slices, as the flusher does it; what is left keeps no memory of what went.
     while (index_key_compactable(&ix, k, MILLION))
-        assert_false(key_index_trim(&ix, k, index_key_compactable(&ix, k, MILLION) > 2000
-                                                ? 2000 : index_key_compactable(&ix, k, MILLION)));
+        assert_false(key_index_trim(&ix, k,
+                                    index_key_compactable(&ix, k, MILLION) > 2000
+                                        ? 2000
+                                        : index_key_compactable(&ix, k, MILLION)));
     assert_int_equal(k->count, 2);
     assert_true(k->cap <= 16);
     assert_true(index_key_at(&ix, k, (struct rev){.main = MILLION + 1}, &rev));
@@ -140,7 +145,8 @@ static void a_compaction_keeps_what_etcd_keeps(void **state)
         key_index_init(&ix);
         for (int r = 0; r < 5 && rows[i].revs[r]; r++) {
             int64_t main = rows[i].revs[r] < 0 ? -rows[i].revs[r] : rows[i].revs[r];
-            k = key_index_add(&ix, B("k"), (struct rev){.main = main, .tombstone = rows[i].revs[r] < 0});
+            k = key_index_add(&ix, B("k"),
+                              (struct rev){.main = main, .tombstone = rows[i].revs[r] < 0});
         }
         if (index_key_compactable(&ix, k, rows[i].at) != rows[i].goes)
             fail_msg("when %s", rows[i].when);
@@ -149,10 +155,10 @@ static void a_compaction_keeps_what_etcd_keeps(void **state)
 }
 
 RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
-    cmocka_unit_test(the_tree_equals_a_plain_list),
-    cmocka_unit_test(a_million_revisions_of_one_key_cost_a_few_steps_each),
-    cmocka_unit_test(a_count_does_not_walk_its_range),
-    cmocka_unit_test(a_compaction_keeps_what_etcd_keeps),
-}))
+                         cmocka_unit_test(the_tree_equals_a_plain_list),
+                         cmocka_unit_test(a_million_revisions_of_one_key_cost_a_few_steps_each),
+                         cmocka_unit_test(a_count_does_not_walk_its_range),
+                         cmocka_unit_test(a_compaction_keeps_what_etcd_keeps),
+                     }))
 
 int main(void) { return rt_test_main(NULL, group); }

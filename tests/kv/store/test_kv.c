@@ -83,7 +83,8 @@ static void prev_kv_is_what_was_there_before(void **state)
     describe_range(&text, rt_bytes(b.answer.data, b.answer.len));
     expect_text(text, "a=1@2.2.1 ");
     put(&b, "b", "x");
-    assert_int_equal(delete_full(&b, (struct delete_args){.key = "a", .end = B("c"), .prev_kv = true}), 0);
+    assert_int_equal(
+        delete_full(&b, (struct delete_args){.key = "a", .end = B("c"), .prev_kv = true}), 0);
     struct fields f = fields_of(rt_bytes(b.answer.data, b.answer.len));
     struct field it;
     while (fields_next(&f, &it) > 0)
@@ -107,38 +108,56 @@ static void a_range_takes_every_option(void **state)
     } rows[] = {
         {"one key", {.key = "b"}, "b=5@3.6.2 count=1"},
         {"a missing key", {.key = "x"}, ""},
-        {"a range ends before its end", {.key = "a", .end = {(const uint8_t *)"c", 1}},
+        {"a range ends before its end",
+         {.key = "a", .end = {(const uint8_t *)"c", 1}},
          "a=9@2.2.1 b=5@3.6.2 count=2"},
-        {"from a key on", {.key = "c", .end = {(const uint8_t *)"\0", 1}},
+        {"from a key on",
+         {.key = "c", .end = {(const uint8_t *)"\0", 1}},
          "c=7@4.4.1 d=1@5.7.2 count=2"},
-        {"an end before the key matches nothing", {.key = "c", .end = {(const uint8_t *)"a", 1}}, ""},
-        {"a limit cuts, count does not", {.key = "a", .end = {(const uint8_t *)"z", 1}, .limit = 2},
+        {"an end before the key matches nothing",
+         {.key = "c", .end = {(const uint8_t *)"a", 1}},
+         ""},
+        {"a limit cuts, count does not",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .limit = 2},
          "a=9@2.2.1 b=5@3.6.2 more count=4"},
-        {"a limit that is not reached", {.key = "a", .end = {(const uint8_t *)"z", 1}, .limit = 4},
+        {"a limit that is not reached",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .limit = 4},
          "a=9@2.2.1 b=5@3.6.2 c=7@4.4.1 d=1@5.7.2 count=4"},
-        {"only the count", {.key = "a", .end = {(const uint8_t *)"z", 1}, .count_only = true, .limit = 1},
+        {"only the count",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .count_only = true, .limit = 1},
          "count=4"},
-        {"only keys", {.key = "a", .end = {(const uint8_t *)"c", 1}, .keys_only = true},
+        {"only keys",
+         {.key = "a", .end = {(const uint8_t *)"c", 1}, .keys_only = true},
          "a=@2.2.1 b=@3.6.2 count=2"},
-        {"by key, descending", {.key = "a", .end = {(const uint8_t *)"d", 1}, .order = 2},
+        {"by key, descending",
+         {.key = "a", .end = {(const uint8_t *)"d", 1}, .order = 2},
          "c=7@4.4.1 b=5@3.6.2 a=9@2.2.1 count=3"},
-        {"by version, with ties in order of key", {.key = "a", .end = {(const uint8_t *)"z", 1}, .target = 1},
+        {"by version, with ties in order of key",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .target = 1},
          "a=9@2.2.1 c=7@4.4.1 b=5@3.6.2 d=1@5.7.2 count=4"},
-        {"by creation, the newest", {.key = "a", .end = {(const uint8_t *)"z", 1}, .order = 2, .target = 2, .limit = 1},
+        {"by creation, the newest",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .order = 2, .target = 2, .limit = 1},
          "d=1@5.7.2 more count=4"},
-        {"by modification", {.key = "a", .end = {(const uint8_t *)"z", 1}, .order = 1, .target = 3},
+        {"by modification",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .order = 1, .target = 3},
          "a=9@2.2.1 c=7@4.4.1 b=5@3.6.2 d=1@5.7.2 count=4"},
-        {"by value", {.key = "a", .end = {(const uint8_t *)"z", 1}, .order = 1, .target = 4, .keys_only = true},
+        {"by value",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .order = 1, .target = 4, .keys_only = true},
          "d=@5.7.2 b=@3.6.2 c=@4.4.1 a=@2.2.1 count=4"},
-        {"modified since", {.key = "a", .end = {(const uint8_t *)"z", 1}, .min_mod = 6},
+        {"modified since",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .min_mod = 6},
          "b=5@3.6.2 d=1@5.7.2 count=4"},
         {"modified before, the limit counts survivors",
-         {.key = "a", .end = {(const uint8_t *)"z", 1}, .max_mod = 4, .limit = 1}, "a=9@2.2.1 more count=4"},
-        {"created between", {.key = "a", .end = {(const uint8_t *)"z", 1}, .min_create = 3, .max_create = 4},
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .max_mod = 4, .limit = 1},
+         "a=9@2.2.1 more count=4"},
+        {"created between",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .min_create = 3, .max_create = 4},
          "b=5@3.6.2 c=7@4.4.1 count=4"},
-        {"long ago", {.key = "a", .end = {(const uint8_t *)"z", 1}, .revision = 4},
+        {"long ago",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .revision = 4},
          "a=9@2.2.1 b=0@3.3.1 c=7@4.4.1 count=3"},
-        {"long ago, counted", {.key = "a", .end = {(const uint8_t *)"z", 1}, .revision = 3, .count_only = true},
+        {"long ago, counted",
+         {.key = "a", .end = {(const uint8_t *)"z", 1}, .revision = 3, .count_only = true},
          "count=2"},
     };
     struct bench b = {.s = NULL};
@@ -160,7 +179,8 @@ static void a_range_takes_every_option(void **state)
         }
         bench_restart(&b);
     }
-    assert_int_equal(range(&b, (struct range_args){.key = "a", .revision = 8}), STORE_FUTURE_REVISION);
+    assert_int_equal(range(&b, (struct range_args){.key = "a", .revision = 8}),
+                     STORE_FUTURE_REVISION);
     bench_close(&b);
 }
 
@@ -242,9 +262,12 @@ static void records_of_the_cluster_are_kept_beside_the_keys(void **state)
     struct bench b = {.s = NULL};
     struct rt_string text = {NULL, 0, 0};
     bench_open(&b);
-    bench_apply(&b, (struct store_command){STORE_CLUSTER, .cluster_key = B("m/1"), .request = B("one")});
-    bench_apply(&b, (struct store_command){STORE_CLUSTER, .cluster_key = B("m/2"), .request = B("two")});
-    bench_apply(&b, (struct store_command){STORE_CLUSTER, .cluster_key = B("m/1"), .request = B("uno")});
+    bench_apply(
+        &b, (struct store_command){STORE_CLUSTER, .cluster_key = B("m/1"), .request = B("one")});
+    bench_apply(
+        &b, (struct store_command){STORE_CLUSTER, .cluster_key = B("m/2"), .request = B("two")});
+    bench_apply(
+        &b, (struct store_command){STORE_CLUSTER, .cluster_key = B("m/1"), .request = B("uno")});
     bench_apply(&b, (struct store_command){STORE_CLUSTER, .cluster_key = B("m/2")});
     bench_restart(&b);
     assert_int_equal(store_cluster_get(b.s, B("m/2"), &text), 0);
@@ -283,19 +306,20 @@ static void a_directory_in_use_is_refused(void **state)
     bench_close(&b);
 }
 
-RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
-    cmocka_unit_test(a_fresh_store_is_at_revision_1_and_the_first_write_gets_2),
-    cmocka_unit_test(create_mod_and_version_count_as_in_etcd),
-    cmocka_unit_test(a_delete_of_nothing_makes_no_revision),
-    cmocka_unit_test(a_restart_keeps_everything),
-    cmocka_unit_test(prev_kv_is_what_was_there_before),
-    cmocka_unit_test(a_range_takes_every_option),
-    cmocka_unit_test(a_long_range_is_whole_and_counted),
-    cmocka_unit_test(an_alarm_for_space_refuses_what_grows),
-    cmocka_unit_test(the_quota_counts_what_is_used),
-    cmocka_unit_test(records_of_the_cluster_are_kept_beside_the_keys),
-    cmocka_unit_test(a_leaders_command_of_another_term_is_refused),
-    cmocka_unit_test(a_directory_in_use_is_refused),
-}))
+RT_TEST_GROUP(group,
+              ((const struct CMUnitTest[]){
+                  cmocka_unit_test(a_fresh_store_is_at_revision_1_and_the_first_write_gets_2),
+                  cmocka_unit_test(create_mod_and_version_count_as_in_etcd),
+                  cmocka_unit_test(a_delete_of_nothing_makes_no_revision),
+                  cmocka_unit_test(a_restart_keeps_everything),
+                  cmocka_unit_test(prev_kv_is_what_was_there_before),
+                  cmocka_unit_test(a_range_takes_every_option),
+                  cmocka_unit_test(a_long_range_is_whole_and_counted),
+                  cmocka_unit_test(an_alarm_for_space_refuses_what_grows),
+                  cmocka_unit_test(the_quota_counts_what_is_used),
+                  cmocka_unit_test(records_of_the_cluster_are_kept_beside_the_keys),
+                  cmocka_unit_test(a_leaders_command_of_another_term_is_refused),
+                  cmocka_unit_test(a_directory_in_use_is_refused),
+              }))
 
 int main(void) { return rt_test_main(NULL, group); }

@@ -74,7 +74,8 @@ static void a_revocation_deletes_its_keys_in_one_revision(void **state)
     assert_int_equal(revoke(&b, 1), 0);
     assert_int_equal(store_revision(b.s), 5);
     expect_range(&b, R("a", .end = B("z")), "c=1@4.4.1 count=1");
-    expect_range(&b, R("a", .end = B("z"), .revision = 4), "a=@3.3.1+1 b=@2.2.1+1 c=1@4.4.1 count=3");
+    expect_range(&b, R("a", .end = B("z"), .revision = 4),
+                 "a=@3.3.1+1 b=@2.2.1+1 c=1@4.4.1 count=3");
     grant(&b, 60, 1);
     revoke(&b, 1); // without keys: no revision
     assert_int_equal(store_revision(b.s), 5);
@@ -155,7 +156,8 @@ static void what_remains_survives_a_new_leader_and_a_restart(void **state)
     field_add_int(&r, 2, 700);
     field_end(&r, x);
     assert_int_equal(bench_apply(&b, (struct store_command){STORE_LEASE_CHECKPOINT,
-                                                            .request = rt_bytes(r.data, r.len)}), 0);
+                                                            .request = rt_bytes(r.data, r.len)}),
+                     0);
     rt_string_deinit(&r);
     bench_restart(&b);
     store_lease_promote(b.s, 5000LL * S, 1LL * S);
@@ -170,12 +172,12 @@ static void what_remains_survives_a_new_leader_and_a_restart(void **state)
 }
 
 RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
-    cmocka_unit_test(grants_follow_etcds_limits),
-    cmocka_unit_test(a_put_moves_its_key_from_lease_to_lease),
-    cmocka_unit_test(a_revocation_deletes_its_keys_in_one_revision),
-    cmocka_unit_test(the_clock_runs_only_where_it_was_started),
-    cmocka_unit_test(leases_expire_in_order_of_their_time),
-    cmocka_unit_test(what_remains_survives_a_new_leader_and_a_restart),
-}))
+                         cmocka_unit_test(grants_follow_etcds_limits),
+                         cmocka_unit_test(a_put_moves_its_key_from_lease_to_lease),
+                         cmocka_unit_test(a_revocation_deletes_its_keys_in_one_revision),
+                         cmocka_unit_test(the_clock_runs_only_where_it_was_started),
+                         cmocka_unit_test(leases_expire_in_order_of_their_time),
+                         cmocka_unit_test(what_remains_survives_a_new_leader_and_a_restart),
+                     }))
 
 int main(void) { return rt_test_main(NULL, group); }

@@ -197,7 +197,8 @@ static void crash(struct play *p)
 {
     char dir[96], from[256], to[256];
     uint64_t durable = store_durable_index(p->b.s), applied = store_applied_index(p->b.s);
-    snprintf(dir, sizeof dir, "%s-%llu", "/tmp/kvd-store-crash", (unsigned long long)rt_random_u64());
+    snprintf(dir, sizeof dir, "%s-%llu", "/tmp/kvd-store-crash",
+             (unsigned long long)rt_random_u64());
     rt_mkdir(dir, 0700);
     snprintf(to, sizeof to, "%s/db-1", dir);
     rt_mkdir(to, 0700);
@@ -260,11 +261,21 @@ static void check(struct play *p)
 static void step(struct play *p)
 {
     switch (draw(p, 40)) {
-    case 0: do_compact(p); break;
-    case 1: do_revoke_and_grant(p); break;
-    case 2 ... 7: do_delete(p); break;
-    case 8 ... 15: do_txn(p); break;
-    default: do_put(p); break;
+    case 0:
+        do_compact(p);
+        break;
+    case 1:
+        do_revoke_and_grant(p);
+        break;
+    case 2 ... 7:
+        do_delete(p);
+        break;
+    case 8 ... 15:
+        do_txn(p);
+        break;
+    default:
+        do_put(p);
+        break;
     }
     check(p);
     if (draw(p, 30) == 0)
@@ -313,8 +324,9 @@ static void the_store_answers_as_a_model_does_through_restarts_and_crashes(void 
     free(p);
 }
 
-RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
-    cmocka_unit_test(the_store_answers_as_a_model_does_through_restarts_and_crashes),
-}))
+RT_TEST_GROUP(group,
+              ((const struct CMUnitTest[]){
+                  cmocka_unit_test(the_store_answers_as_a_model_does_through_restarts_and_crashes),
+              }))
 
 int main(void) { return rt_test_main(NULL, group); }

@@ -1,6 +1,6 @@
 /* Transactions: compares, branches, nesting, the rule of duplicate keys, answers, limits. */
-#include "tests/kv/store/fixture.h"
 #include "kv/store/request.h"
+#include "tests/kv/store/fixture.h"
 
 /* ---- Building requests ---- */
 
@@ -72,7 +72,8 @@ static struct rt_string compare(int64_t result, int64_t target, const char *key,
 
 static int apply_txn(struct bench *b, struct rt_string *txn)
 {
-    int code = bench_apply(b, (struct store_command){STORE_TXN, .request = rt_bytes(txn->data, txn->len)});
+    int code =
+        bench_apply(b, (struct store_command){STORE_TXN, .request = rt_bytes(txn->data, txn->len)});
     rt_string_deinit(txn);
     *txn = (struct rt_string){NULL, 0, 0};
     return code;
@@ -137,13 +138,15 @@ static void a_compare_holds_exactly_when_etcd_says_so(void **state)
     for (int pass = 0; pass < 2; pass++) { // through apply, then as a read-only transaction
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
             struct rt_string txn = {NULL, 0, 0}, text = {NULL, 0, 0};
-            with(&txn, 1, compare(rows[i].result, rows[i].target, rows[i].key, rows[i].end,
-                                  rows[i].member, rows[i].number, rows[i].value));
+            with(&txn, 1,
+                 compare(rows[i].result, rows[i].target, rows[i].key, rows[i].end, rows[i].member,
+                         rows[i].number, rows[i].value));
             if (pass == 0)
                 assert_int_equal(apply_txn(&b, &txn), 0);
             else {
                 b.answer.len = 0;
-                assert_int_equal(store_read_txn(b.s, rt_bytes(txn.data, txn.len), &b.answer, &b.revision), 0);
+                assert_int_equal(
+                    store_read_txn(b.s, rt_bytes(txn.data, txn.len), &b.answer, &b.revision), 0);
                 rt_string_deinit(&txn);
             }
             describe_txn(&text, rt_bytes(b.answer.data, b.answer.len));
@@ -235,10 +238,12 @@ static void a_failing_check_on_the_path_leaves_all_undone(void **state)
             struct rt_string t = {NULL, 0, 0}, op;
             int64_t before = store_revision(b.s);
             with(&t, 2, put_op("a", "1"));
-            op = rows[i].kind == 0   ? put_op_full((struct put_args){.key = "b", .lease = 5})
-                 : rows[i].kind == 1 ? put_op_full((struct put_args){.key = "b", .ignore_value = true})
-                 : rows[i].kind == 2 ? range_op((struct range_args){.key = "z", .revision = before + 1})
-                                     : range_op((struct range_args){.key = "z", .revision = 2});
+            op = rows[i].kind == 0 ? put_op_full((struct put_args){.key = "b", .lease = 5})
+                 : rows[i].kind == 1
+                     ? put_op_full((struct put_args){.key = "b", .ignore_value = true})
+                 : rows[i].kind == 2
+                     ? range_op((struct range_args){.key = "z", .revision = before + 1})
+                     : range_op((struct range_args){.key = "z", .revision = 2});
             with(&t, on_path ? 2 : 3, op);
             int code = apply_txn(&b, &t);
             if (code != (on_path ? rows[i].code : 0))
@@ -275,16 +280,30 @@ static void a_key_may_be_changed_once(void **state)
         {"a delete, then a put into it", {delete_op("a", "c"), put_op("b", "1")}, true},
         {"a delete that ends before the put", {delete_op("a", "b"), put_op("b", "1")}, false},
         {"two deletes over each other", {delete_op("a", "c"), delete_op("b", "d")}, false},
-        {"a range over a put", {put_op("a", "1"), range_op((struct range_args){.key = "a"})}, false},
+        {"a range over a put",
+         {put_op("a", "1"), range_op((struct range_args){.key = "a"})},
+         false},
         {"a put here and one inside", {put_op("a", "1"), nest(put_op("a", "2"), none)}, true},
-        {"puts in two inner transactions", {nest(put_op("a", "1"), none), nest(none, put_op("a", "2"))}, true},
+        {"puts in two inner transactions",
+         {nest(put_op("a", "1"), none), nest(none, put_op("a", "2"))},
+         true},
         {"puts in the two branches of one", {nest(put_op("a", "1"), put_op("a", "2"))}, false},
-        {"... and a third beside", {nest(put_op("a", "1"), put_op("a", "2")), put_op("a", "3")}, true},
+        {"... and a third beside",
+         {nest(put_op("a", "1"), put_op("a", "2")), put_op("a", "3")},
+         true},
         {"a delete here, a put inside", {delete_op("a", "c"), nest(put_op("b", "2"), none)}, true},
-        {"a delete inside, a put here before", {put_op("b", "2"), nest(delete_op("a", "c"), none)}, true},
-        {"a delete inside, a put in the next", {nest(delete_op("a", "c"), none), nest(put_op("b", "2"), none)}, true},
-        {"a put inside, a delete in the next", {nest(put_op("b", "2"), none), nest(delete_op("a", "c"), none)}, false},
-        {"a put and a delete in two branches", {nest(put_op("b", "2"), delete_op("a", "c"))}, false},
+        {"a delete inside, a put here before",
+         {put_op("b", "2"), nest(delete_op("a", "c"), none)},
+         true},
+        {"a delete inside, a put in the next",
+         {nest(delete_op("a", "c"), none), nest(put_op("b", "2"), none)},
+         true},
+        {"a put inside, a delete in the next",
+         {nest(put_op("b", "2"), none), nest(delete_op("a", "c"), none)},
+         false},
+        {"a put and a delete in two branches",
+         {nest(put_op("b", "2"), delete_op("a", "c"))},
+         false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rt_string t = {NULL, 0, 0};
@@ -328,18 +347,21 @@ static void a_bad_request_is_refused_before_it_is_proposed(void **state)
     assert_int_equal(range(&b, (struct range_args){.key = ""}), STORE_KEY_EMPTY);
     assert_int_equal(range(&b, (struct range_args){.key = "a", .order = 3}), STORE_BAD_SORT);
     assert_int_equal(range(&b, (struct range_args){.key = "a", .target = 5}), STORE_BAD_SORT);
-    assert_int_equal(put_full(&b, (struct put_args){.key = "a", .value = "1", .ignore_value = true}),
-                     STORE_VALUE_PROVIDED);
+    assert_int_equal(
+        put_full(&b, (struct put_args){.key = "a", .value = "1", .ignore_value = true}),
+        STORE_VALUE_PROVIDED);
     assert_int_equal(put_full(&b, (struct put_args){.key = "a", .lease = 1, .ignore_lease = true}),
                      STORE_LEASE_PROVIDED);
-    assert_int_equal(put_full(&b, (struct put_args){.key = "a", .lease = 1}), STORE_LEASE_NOT_FOUND);
+    assert_int_equal(put_full(&b, (struct put_args){.key = "a", .lease = 1}),
+                     STORE_LEASE_NOT_FOUND);
     with(&t, 1, compare(EQ, VERSION, "", NULL, 4, 0, NULL));
     assert_int_equal(apply_txn(&b, &t), STORE_KEY_EMPTY);
     with(&t, 2, (struct rt_string){NULL, 0, 0}); // an operation without content
     assert_int_equal(apply_txn(&b, &t), STORE_KEY_NOT_FOUND);
     static const uint8_t cut[] = {0x0a, 0x05, 'a'};
-    assert_int_equal(bench_apply(&b, (struct store_command){STORE_PUT, .request = {cut, sizeof cut}}),
-                     STORE_MALFORMED);
+    assert_int_equal(
+        bench_apply(&b, (struct store_command){STORE_PUT, .request = {cut, sizeof cut}}),
+        STORE_MALFORMED);
     assert_int_equal(store_applied_index(b.s), 8); // refused commands count as applied
     assert_int_equal(store_revision(b.s), 1);
     bench_close(&b);
@@ -379,16 +401,16 @@ static void transactions_nested_a_thousand_deep_are_refused(void **state)
 }
 
 RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
-    cmocka_unit_test(a_compare_holds_exactly_when_etcd_says_so),
-    cmocka_unit_test(a_txn_is_one_revision_and_sees_its_own_writes),
-    cmocka_unit_test(a_txn_that_changes_nothing_makes_no_revision),
-    cmocka_unit_test(nested_branches_are_chosen_on_the_state_before),
-    cmocka_unit_test(a_failing_check_on_the_path_leaves_all_undone),
-    cmocka_unit_test(a_key_may_be_changed_once),
-    cmocka_unit_test(a_put_inside_and_a_delete_in_the_next_leave_nothing),
-    cmocka_unit_test(a_bad_request_is_refused_before_it_is_proposed),
-    cmocka_unit_test(operations_are_counted_as_etcd_counts_them),
-    cmocka_unit_test(transactions_nested_a_thousand_deep_are_refused),
-}))
+                         cmocka_unit_test(a_compare_holds_exactly_when_etcd_says_so),
+                         cmocka_unit_test(a_txn_is_one_revision_and_sees_its_own_writes),
+                         cmocka_unit_test(a_txn_that_changes_nothing_makes_no_revision),
+                         cmocka_unit_test(nested_branches_are_chosen_on_the_state_before),
+                         cmocka_unit_test(a_failing_check_on_the_path_leaves_all_undone),
+                         cmocka_unit_test(a_key_may_be_changed_once),
+                         cmocka_unit_test(a_put_inside_and_a_delete_in_the_next_leave_nothing),
+                         cmocka_unit_test(a_bad_request_is_refused_before_it_is_proposed),
+                         cmocka_unit_test(operations_are_counted_as_etcd_counts_them),
+                         cmocka_unit_test(transactions_nested_a_thousand_deep_are_refused),
+                     }))
 
 int main(void) { return rt_test_main(NULL, group); }

@@ -15,7 +15,7 @@ enum {
     STREAM_BYTES_PER_S = 100 << 20,
     WRITE_MS = 10000,   // for one chunk
     RESULT_MS = 60000,  // the follower makes the image durable before it answers
-    FRESH_ENTRIES = 1000, // an image that lags no more than this behind the durable store is good
+    FRESH_ENTRIES = 50000, // an image that lags no more than this behind the durable store is good
 };
 
 static struct snapshot_image *image_of(struct rt_buf *block)

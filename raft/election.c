@@ -110,28 +110,12 @@ void raft_election_refuse(struct raft *r, const struct raft_message *m, bool say
                      .type = answer_type(m), .to = m->from, .term = r->term, .reject = true});
 }
 
-/* We left the voters, and may hold entries of ours, as the leader that was to be removed, that nobody
- * else has. Those who have yet to hear that the change is committed still need our vote (of a group of
- * two, for one), and would never get it for their shorter logs. So whoever has everything that we applied,
- * the change included, gets it: no quorum of the configurations since then contains us, and each of them
- * overlaps the asker's others. If our log may bring us back as a voter, the ordinary rule stands, because
- * then somebody may count on what we stored after that. */
-static bool may_yield(const struct raft *r, const struct raft_message *m)
-{
-    uint64_t applied = r->log.applied, term = raft_log_term_or_zero(&r->log, applied);
-    if (term == 0 || r->members.conf.voters.count == 0 || raft_members_is_voter(&r->members, r->id))
-        return false;
-    if (raft_log_has_conf_change_after(&r->log, applied, raft_log_last_index(&r->log)))
-        return false;
-    return m->log_term > term || (m->log_term == term && m->index >= applied);
-}
-
 void raft_election_handle_vote(struct raft *r, const struct raft_message *m)
 {
     bool free_to = r->vote == m->from || (r->vote == RAFT_NONE && r->leader == RAFT_NONE) ||
                    (m->type == RAFT_MSG_PRE_VOTE && m->term > r->term);
     // A learner votes like others: it may be a voter without knowing, if the change reaches it late.
-    if (!free_to || !(raft_log_is_up_to_date(&r->log, m->log_term, m->index) || may_yield(r, m))) {
+    if (!free_to || !raft_log_is_up_to_date(&r->log, m->log_term, m->index)) {
         raft_election_refuse(r, m, true);
         return;
     }

@@ -457,10 +457,17 @@ static void propose_change(struct world *w, struct member *m)
                                   .count = (uint32_t)draw(w, 3)};
     uint8_t bytes[64];
     uint64_t id = ++w->payload << 8;
+    // Two voters stay: a leader that leaves a group of two with the longer log stops it for good, as in
+    // etcd (raft/README.md, "Tried and rejected").
+    uint32_t may_leave = m->conf.voters.count > 2 ? m->conf.voters.count - 2 : 0;
     for (uint32_t i = 0; i < cc.count; i++) {
         static const enum raft_conf_op op[] = {RAFT_ADD_VOTER, RAFT_ADD_VOTER, RAFT_ADD_VOTER,
                                                RAFT_REMOVE, RAFT_ADD_LEARNER};
         cc.change[i].op = op[draw(w, 5)];
+        if (cc.change[i].op != RAFT_ADD_VOTER && may_leave == 0)
+            cc.change[i].op = RAFT_ADD_VOTER;
+        else if (cc.change[i].op != RAFT_ADD_VOTER)
+            may_leave--;
         cc.change[i].id = 1 + draw(w, w->n);
     }
     if (cc.count) { // the last bytes of the payload tell entries apart

@@ -7,6 +7,7 @@
  * Two makers of the same metric race for the same place: the loser finds the winner's node when it
  * looks again, frees its own and uses that one. */
 #include "runtime/inspect/metrics.h"
+#include "runtime/inspect/hdr.h"
 #include "runtime/inspect/histogram.h"
 #include "runtime/inspect/number.h"
 #include <assert.h>
@@ -24,7 +25,10 @@ struct node {
 struct series {
     struct node node;
     struct rt_counter value;
-    struct rt_histogram *histogram; // FAMILY_HISTOGRAM
+    struct rt_histogram *histogram; // FAMILY_HISTOGRAM: this, or hdr
+    const struct rt_hdr *hdr;
+    const int64_t *bounds_ns;
+    int bound_count;
     double (*fn)(void *arg);        // computed when read, else NULL
     void *arg;
 };
@@ -173,6 +177,17 @@ struct rt_histogram *rt_metrics_histogram(struct rt_metrics *m, const char *name
     return series_insert(family_of(m, name, help, FAMILY_HISTOGRAM), fresh, labels)->histogram;
 }
 
+void rt_metrics_hdr(struct rt_metrics *m, const char *name, const char *labels, const char *help,
+                    const struct rt_hdr *h, const int64_t *bounds_ns, int count)
+{
+    struct series *fresh = rt_alloc_zero(sizeof(*fresh));
+    fresh->hdr = h;
+    fresh->bounds_ns = bounds_ns;
+    fresh->bound_count = count;
+    struct series *s = series_insert(family_of(m, name, help, FAMILY_HISTOGRAM), fresh, labels);
+    assert(s->hdr == h); // else two owners would give two truths
+}
+
 static void write_help(struct rt_string *out, const struct family *f)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
@@ -190,6 +205,10 @@ static void write_series(struct rt_string *out, const struct family *f, const st
 {
     if (s->histogram) {
         histogram_write(s->histogram, f->node.key, s->node.key, out);
+        return;
+    }
+    if (s->hdr) {
+        hdr_write(s->hdr, f->node.key, s->node.key, s->bounds_ns, s->bound_count, out);
         return;
     }
     double value = s->fn ? s->fn(s->arg) : (double)rt_counter_get(&s->value);

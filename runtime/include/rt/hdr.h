@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 enum {
-    RT_HDR_UNIT_BITS = 3,  // the finest step: 8 ns
-    RT_HDR_STEP_BITS = 7,  // 128 steps to a doubling
+    RT_HDR_UNIT_BITS = 3, // the finest step: 8 ns
+    RT_HDR_STEP_BITS = 7, // 128 steps to a doubling
     RT_HDR_VALUE_BITS = 37,
     RT_HDR_STEPS = 1 << RT_HDR_STEP_BITS,
     RT_HDR_DOUBLINGS = RT_HDR_VALUE_BITS - RT_HDR_UNIT_BITS - RT_HDR_STEP_BITS,
@@ -36,10 +36,10 @@ void rt_hdr_record(struct rt_hdr *h, int64_t ns);
 
 /* About 28 KiB: make it with rt_hdr_counts_new, never on a stack. */
 struct rt_hdr_counts {
-    uint64_t count;  // the sum of buckets
-    int64_t sum_ns;  // exact
-    int64_t min_ns;  // exact when recorded here; out of an rt_hdr, the lowest step's lower edge
-    int64_t max_ns;  // exact; after a subtraction, the highest step's upper edge
+    uint64_t count; // the sum of buckets
+    int64_t sum_ns; // exact
+    int64_t min_ns; // exact when recorded here; out of an rt_hdr, the lowest step's lower edge
+    int64_t max_ns; // exact; after a subtraction, the highest step's upper edge
     uint64_t buckets[RT_HDR_BUCKETS];
 };
 struct rt_hdr_counts *rt_hdr_counts_new(void); // empty; rt_free
@@ -70,8 +70,8 @@ int64_t rt_hdr_bucket_high(uint32_t bucket);
 
 /* ---- On the wire ----
  *
- *     version (1), RT_HDR_UNIT_BITS, RT_HDR_STEP_BITS, RT_HDR_VALUE_BITS, sum, min, max, then for
- *     each step that is not empty: how many empty ones before it, its count; all varints. */
+ *     version (1), RT_HDR_UNIT_BITS, RT_HDR_STEP_BITS, RT_HDR_VALUE_BITS, count, sum, min, max,
+ *     then for each step that is not empty: how many empty ones before it, its count; all varints. */
 void rt_hdr_encode(const struct rt_hdr_counts *c, struct rt_string *out);
 /* Add the histogram in `bytes` to c. 0, or -EINVAL with c unchanged: not one, cut short, or of
  * another layout. Accepts any bytes. */

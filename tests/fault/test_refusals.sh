@@ -28,7 +28,8 @@ start_cluster
 refused "a port in use is named" 1 "$(endpoint 1).*in use" "$KVD" --data-dir "$dir/x3" --listen-client-urls "$(client_url 1)" --advertise-client-urls "$(client_url 1)" --listen-peer-urls "http://127.0.0.1:$((free + 1))"
 refused "a data directory in use is refused" 1 "in use" $(one m1 | sed 's/--data-dir/--name m1 --data-dir/; s/default=/m1=/')
 stop_member 1
-refused "a data directory of another member is refused" 1 "belongs to|another (member|cluster)" $(one m1)
+refused "a data directory of another member is refused" 1 "belongs to member m1" $(one m1 | sed 's/--data-dir/--name other --data-dir/; s/default=/other=/')
+refused "a data directory of another cluster is refused" 1 "belongs to the cluster" $(one m1) --initial-cluster-token other
 cp -r "$dir/m1" "$dir/newer"
 start_member 1; wait_healthy
 same "the refused attempts changed nothing" "$("$KVCTL" --endpoints "$(endpoint 1)" put after refusals)" "OK"

@@ -99,7 +99,8 @@ static void apply_command(struct member *m, const struct raft_entry *e, const st
         }
         command->kind = STORE_NOOP;
     } else if (c->kind > STORE_CLUSTER) {
-        rt_log(m->log, RT_LOG_ERROR, "an entry of a kind that this version does not know was skipped",
+        rt_log(m->log, RT_LOG_ERROR,
+               "an entry of a kind that this version does not know was skipped",
                rt_f_uint("index", e->index), rt_f_uint("kind", c->kind));
         command->kind = STORE_NOOP;
     }
@@ -125,8 +126,7 @@ static void apply_entry(struct member *m, const struct apply_job *job, const str
         store_apply(m->store, &command, NULL);
         return;
     }
-    struct proposal *p =
-        c.proposer == m->id ? proposals_claim(&m->proposals, c.request) : NULL;
+    struct proposal *p = c.proposer == m->id ? proposals_claim(&m->proposals, c.request) : NULL;
     apply_command(m, e, &c, &command, p ? p->result : NULL);
     if (!p)
         return;

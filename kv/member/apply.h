@@ -22,9 +22,9 @@ struct apply_conf {
 enum { APPLY_TIMES = 64 }; // spans of one batch whose stage times are kept; further ones go without
 
 struct apply_job {
-    struct core_item item;     // first: also its place in the applier's mailbox
+    struct core_item item; // first: also its place in the applier's mailbox
     enum apply_kind kind;
-    struct raft_apply batch;   // ENTRIES
+    struct raft_apply batch; // ENTRIES
     struct apply_conf *confs;
     uint32_t conf_count;
     struct stage_times *times;
@@ -40,5 +40,5 @@ struct applier {
 };
 
 void applier_start(struct member *m);
-void applier_stop(struct member *m); // after everything posted is done
+void applier_stop(struct member *m);                        // after everything posted is done
 void applier_post(struct member *m, struct apply_job *job); // never parks

@@ -45,8 +45,10 @@ int checked_file_read(const char *path, struct rt_string *out, struct why *why)
         snprintf(hex, sizeof(hex), "%.*s", (int)strcspn(crc_line + 5, "\n"), crc_line + 5);
     size_t covered = crc_line ? (size_t)(crc_line + 1 - (const char *)text.data) : 0;
     if (!crc_line || rt_parse_hex(hex, &crc) || crc != member_crc32c(0, text.data, covered)) {
-        why_set(why, "%s is damaged. Nothing was changed. Replace this member: deploy/README.md, "
-                     "\"Replace a member\"", path);
+        why_set(why,
+                "%s is damaged. Nothing was changed. Replace this member: deploy/README.md, "
+                "\"Replace a member\"",
+                path);
         rt_string_deinit(&text);
         return MEMBER_REFUSED;
     }
@@ -96,14 +98,16 @@ static int read_identity(struct data_dir *d, struct why *why)
     if (!value_of(all, "format", value, sizeof(value)) || rt_parse_u64(value, &format))
         err = MEMBER_REFUSED;
     if (!err && format != IDENTITY_FORMAT) {
-        why_set(why, "%s has format %" PRIu64 "; this program knows %d. Start it with the program that "
-                     "wrote it", path, format, IDENTITY_FORMAT);
+        why_set(why,
+                "%s has format %" PRIu64 "; this program knows %d. Start it with the program that "
+                "wrote it",
+                path, format, IDENTITY_FORMAT);
         rt_string_deinit(&text);
         return MEMBER_REFUSED;
     }
-    if (err || !value_of(all, "cluster", value, sizeof(value)) || rt_parse_hex(value, &it->cluster_id) ||
-        !value_of(all, "member", value, sizeof(value)) || rt_parse_hex(value, &it->member_id) ||
-        !value_of(all, "name", it->name, sizeof(it->name)) ||
+    if (err || !value_of(all, "cluster", value, sizeof(value)) ||
+        rt_parse_hex(value, &it->cluster_id) || !value_of(all, "member", value, sizeof(value)) ||
+        rt_parse_hex(value, &it->member_id) || !value_of(all, "name", it->name, sizeof(it->name)) ||
         !value_of(all, "token", it->token, sizeof(it->token))) {
         why_set(why, "%s says not who this member is", path);
         err = MEMBER_REFUSED;
@@ -117,7 +121,8 @@ int data_dir_adopt(struct data_dir *d, const struct identity *it, struct why *wh
 {
     char path[DATA_PATH_BYTES + 32];
     struct rt_string text = {0};
-    rt_string_printf(&text, "format %d\ncluster %" PRIx64 "\nmember %" PRIx64 "\nname %s\ntoken %s\n",
+    rt_string_printf(&text,
+                     "format %d\ncluster %" PRIx64 "\nmember %" PRIx64 "\nname %s\ntoken %s\n",
                      IDENTITY_FORMAT, it->cluster_id, it->member_id, it->name, it->token);
     int err = checked_file_write(data_dir_path(d, "identity", path), &text, why);
     rt_string_deinit(&text);
@@ -136,16 +141,19 @@ int data_dir_check_settings(const struct data_dir *d, const struct member_config
     const struct identity *it = &d->identity;
     if (config->name && *config->name && strcmp(config->name, "default") != 0 &&
         strcmp(config->name, it->name) != 0) {
-        why_set(why, "%s belongs to member %s (%" PRIx64 "), not to %s; nothing was changed. Start it "
-                     "with --name %s, or give %s another --data-dir",
+        why_set(why,
+                "%s belongs to member %s (%" PRIx64 "), not to %s; nothing was changed. Start it "
+                "with --name %s, or give %s another --data-dir",
                 d->root, it->name, it->member_id, config->name, it->name, config->name);
         return MEMBER_REFUSED;
     }
     const char *token = config->initial_cluster_token;
     if (token && *token && strcmp(token, "etcd-cluster") != 0 && strcmp(token, it->token) != 0) {
-        why_set(why, "%s belongs to the cluster %" PRIx64 " with token %s, not to one with token %s; "
-                     "nothing was changed. Leave --initial-cluster-token away, or use another "
-                     "--data-dir", d->root, it->cluster_id, it->token, token);
+        why_set(why,
+                "%s belongs to the cluster %" PRIx64 " with token %s, not to one with token %s; "
+                "nothing was changed. Leave --initial-cluster-token away, or use another "
+                "--data-dir",
+                d->root, it->cluster_id, it->token, token);
         return MEMBER_REFUSED;
     }
     return 0;
@@ -183,7 +191,8 @@ int data_dir_open(const struct member_config *config, struct data_dir *d, struct
     const char *own_wal = config->wal_dir && *config->wal_dir ? config->wal_dir : NULL;
     if (strlen(config->data_dir) > DATA_PATH_BYTES - 32 ||
         (own_wal && strlen(own_wal) > DATA_PATH_BYTES - 32)) {
-        why_set(why, "the name of the data directory is longer than %d bytes", DATA_PATH_BYTES - 32);
+        why_set(why, "the name of the data directory is longer than %d bytes",
+                DATA_PATH_BYTES - 32);
         return MEMBER_BAD_CONFIG;
     }
     int err = make_dir(config->data_dir, why);

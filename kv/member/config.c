@@ -32,7 +32,8 @@ static void fill_numbers(struct member_config *c)
 static int check_numbers(const struct member_config *c, struct why *why)
 {
     if (c->election_ms < 5 * (uint64_t)c->heartbeat_ms) {
-        why_set(why, "--election-timeout %u ms must be at least five times --heartbeat-interval %u ms",
+        why_set(why,
+                "--election-timeout %u ms must be at least five times --heartbeat-interval %u ms",
                 c->election_ms, c->heartbeat_ms);
         return MEMBER_BAD_CONFIG;
     }
@@ -93,7 +94,8 @@ int member_config_fill(struct member *m, const struct member_config *from, struc
     *c = *from;
     c->name = copy(a, from->name, "default");
     if (strlen(c->name) >= MEMBER_NAME_BYTES || strpbrk(c->name, "\n=,")) {
-        why_set(why, "--name: at most %d bytes, without '=', ',' or a new line", MEMBER_NAME_BYTES - 1);
+        why_set(why, "--name: at most %d bytes, without '=', ',' or a new line",
+                MEMBER_NAME_BYTES - 1);
         return MEMBER_BAD_CONFIG;
     }
     char dir[MEMBER_NAME_BYTES + 8];
@@ -139,7 +141,8 @@ int member_config_identity(struct member *m, struct member_seeds *seeds, struct 
                            struct why *why)
 {
     const struct member_config *c = &m->config;
-    int err = member_seeds_parse(c->initial_cluster, c->initial_cluster_token, &m->arena, seeds, why);
+    int err =
+        member_seeds_parse(c->initial_cluster, c->initial_cluster_token, &m->arena, seeds, why);
     if (err)
         return err;
     for (uint32_t i = 0; i < seeds->count; i++) {
@@ -158,8 +161,10 @@ int member_config_identity(struct member *m, struct member_seeds *seeds, struct 
         return MEMBER_BAD_CONFIG;
     }
     if (c->initial_cluster_existing) {
-        why_set(why, "%s holds no member yet, and joining a running cluster (--initial-cluster-state "
-                     "existing) is not built yet", c->data_dir);
+        why_set(why,
+                "%s holds no member yet, and joining a running cluster (--initial-cluster-state "
+                "existing) is not built yet",
+                c->data_dir);
         return MEMBER_BAD_CONFIG;
     }
     uint64_t ids[MEMBER_MEMBERS];

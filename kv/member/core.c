@@ -73,9 +73,12 @@ static bool can_propose(struct member *m)
 static int error_of(int raft_err)
 {
     switch (raft_err) {
-    case RAFT_NOT_A_MEMBER: return MEMBER_NOT_MEMBER;
-    case RAFT_NOT_LEADER: return MEMBER_NOT_LEADER;
-    default: return MEMBER_NO_LEADER;
+    case RAFT_NOT_A_MEMBER:
+        return MEMBER_NOT_MEMBER;
+    case RAFT_NOT_LEADER:
+        return MEMBER_NOT_LEADER;
+    default:
+        return MEMBER_NO_LEADER;
     }
 }
 
@@ -202,12 +205,23 @@ static void take_event(struct member *m, struct core_event *e)
 {
     struct core *c = &m->core;
     switch (e->item.kind) {
-    case CORE_UNREACHABLE: raft_report_unreachable(c->raft, e->peer); break;
-    case CORE_SNAPSHOT_SENT: raft_report_snapshot(c->raft, e->peer, e->ok); break;
-    case CORE_TRANSFER: raft_transfer(c->raft, e->peer); break;
-    case CORE_STOP: c->stopping = true; break;
-    case CORE_END: c->ending = true; break;
-    default: break; // CORE_IMAGE_READY: raft asks again with its next chance
+    case CORE_UNREACHABLE:
+        raft_report_unreachable(c->raft, e->peer);
+        break;
+    case CORE_SNAPSHOT_SENT:
+        raft_report_snapshot(c->raft, e->peer, e->ok);
+        break;
+    case CORE_TRANSFER:
+        raft_transfer(c->raft, e->peer);
+        break;
+    case CORE_STOP:
+        c->stopping = true;
+        break;
+    case CORE_END:
+        c->ending = true;
+        break;
+    default:
+        break; // CORE_IMAGE_READY: raft asks again with its next chance
     }
     rt_free(e);
 }
@@ -215,13 +229,27 @@ static void take_event(struct member *m, struct core_event *e)
 static void take(struct member *m, struct core_item *item)
 {
     switch (item->kind) {
-    case CORE_PROPOSAL: list_push(&m->core.fresh, (struct proposal *)item); break;
-    case CORE_READ: reads_add(m, (struct read_wait *)item); break;
-    case CORE_MESSAGE: step_message(m, (struct core_message *)item); break;
-    case CORE_PERSISTED: persisted(m, (struct persist_job *)item); break;
-    case CORE_INSTALLED: core_installed(m, (struct apply_job *)item); break;
-    case CORE_FETCHED: fetched(m, (struct fetch_job *)item); break;
-    default: take_event(m, (struct core_event *)item); break;
+    case CORE_PROPOSAL:
+        list_push(&m->core.fresh, (struct proposal *)item);
+        break;
+    case CORE_READ:
+        reads_add(m, (struct read_wait *)item);
+        break;
+    case CORE_MESSAGE:
+        step_message(m, (struct core_message *)item);
+        break;
+    case CORE_PERSISTED:
+        persisted(m, (struct persist_job *)item);
+        break;
+    case CORE_INSTALLED:
+        core_installed(m, (struct apply_job *)item);
+        break;
+    case CORE_FETCHED:
+        fetched(m, (struct fetch_job *)item);
+        break;
+    default:
+        take_event(m, (struct core_event *)item);
+        break;
     }
 }
 

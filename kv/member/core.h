@@ -69,27 +69,30 @@ enum {
 
 struct core {
     struct rt_mailbox inbox;
-    struct rt_mailbox applied;     // finished apply jobs, fetched when we run anyway
-    struct rt_note quiet;          // after a stop: nothing more will be given to the WAL
+    struct rt_mailbox applied; // finished apply jobs, fetched when we run anyway
+    struct rt_note quiet;      // after a stop: nothing more will be given to the WAL
     struct rt_note ended;
     struct rt_timer tick;
     _Atomic bool tick_due, tick_over;
-    struct rt_sem inbox_bytes;     // readers of peers acquire, we release
+    struct rt_sem inbox_bytes; // readers of peers acquire, we release
 
     // raft goroutine only
     struct raft *raft;
     struct log_cache log;
     struct stage_spans spans;
-    struct raft_entry *scratch;    // CORE_PROPOSE_ENTRIES
-    struct proposal_list fresh;    // taken from the inbox in this turn
-    struct proposal_list held;     // no leader, or a transfer, or a full queue: tried again
+    struct raft_entry *scratch; // CORE_PROPOSE_ENTRIES
+    struct proposal_list fresh; // taken from the inbox in this turn
+    struct proposal_list held;  // no leader, or a transfer, or a full queue: tried again
     struct persist_job *waiting_first, *waiting_last; // behind an installation
     bool installing;
     bool stopping, ending;
-    uint64_t applied_index;        // as told to raft
-    uint64_t jobs_out;             // persist and apply and fetch jobs that will come back
-    int64_t answered_ns;           // the last append answer came in
-    struct { uint64_t index; struct raft_conf_state conf; } confs[CORE_CONFS];
+    uint64_t applied_index; // as told to raft
+    uint64_t jobs_out;      // persist and apply and fetch jobs that will come back
+    int64_t answered_ns;    // the last append answer came in
+    struct {
+        uint64_t index;
+        struct raft_conf_state conf;
+    } confs[CORE_CONFS];
     uint32_t conf_count;
 
     // written by the raft goroutine, read by any

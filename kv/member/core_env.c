@@ -31,15 +31,9 @@ static void env_unref(void *ctx, void *block)
     rt_buf_unref(block);
 }
 
-static uint64_t env_first_index(void *ctx)
-{
-    return ((struct member *)ctx)->core.log.first;
-}
+static uint64_t env_first_index(void *ctx) { return ((struct member *)ctx)->core.log.first; }
 
-static uint64_t env_last_index(void *ctx)
-{
-    return ((struct member *)ctx)->core.log.last;
-}
+static uint64_t env_last_index(void *ctx) { return ((struct member *)ctx)->core.log.last; }
 
 static int env_info(void *ctx, uint64_t index, struct raft_entry_info *out)
 {
@@ -107,8 +101,9 @@ int core_open(struct member *m, const struct wal_recovered *recovered,
     if (hard.commit < applied)
         hard.commit = applied; // what the store holds was committed, whatever was written of it
     if (hard.commit > c->log.last) {
-        why_set(why, "the log ends at index %llu, but %llu was committed: the log lost its end. "
-                     "Replace this member: deploy/README.md, \"Replace a member\"",
+        why_set(why,
+                "the log ends at index %llu, but %llu was committed: the log lost its end. "
+                "Replace this member: deploy/README.md, \"Replace a member\"",
                 (unsigned long long)c->log.last, (unsigned long long)hard.commit);
         return MEMBER_REFUSED;
     }
@@ -137,8 +132,9 @@ int core_open(struct member *m, const struct wal_recovered *recovered,
     core_env_init(&m->env, m);
     int err = raft_new(&m->env, &rc, &c->raft);
     if (err) {
-        why_set(why, "raft does not start from term %llu, commit %llu, log %llu to %llu, applied %llu: "
-                     "%s",
+        why_set(why,
+                "raft does not start from term %llu, commit %llu, log %llu to %llu, applied %llu: "
+                "%s",
                 (unsigned long long)hard.term, (unsigned long long)hard.commit,
                 (unsigned long long)c->log.first, (unsigned long long)c->log.last,
                 (unsigned long long)applied, raft_error_text(err));

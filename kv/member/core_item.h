@@ -6,18 +6,18 @@
 #include <stdint.h>
 
 enum core_kind {
-    CORE_PROPOSAL,     // struct proposal
-    CORE_READ,         // struct read_wait
-    CORE_MESSAGE,      // struct core_message
-    CORE_PERSISTED,    // struct persist_job: came back from the WAL
-    CORE_INSTALLED,    // struct apply_job: an image is in place, its marker may be written
-    CORE_FETCHED,      // struct fetch_job
-    CORE_IMAGE_READY,  // struct core_event: a snapshot can be sent
-    CORE_UNREACHABLE,  // struct core_event
+    CORE_PROPOSAL,      // struct proposal
+    CORE_READ,          // struct read_wait
+    CORE_MESSAGE,       // struct core_message
+    CORE_PERSISTED,     // struct persist_job: came back from the WAL
+    CORE_INSTALLED,     // struct apply_job: an image is in place, its marker may be written
+    CORE_FETCHED,       // struct fetch_job
+    CORE_IMAGE_READY,   // struct core_event: a snapshot can be sent
+    CORE_UNREACHABLE,   // struct core_event
     CORE_SNAPSHOT_SENT, // struct core_event
-    CORE_TRANSFER,     // struct core_event
-    CORE_STOP,         // struct core_event
-    CORE_END,          // struct core_event
+    CORE_TRANSFER,      // struct core_event
+    CORE_STOP,          // struct core_event
+    CORE_END,           // struct core_event
 };
 
 struct core_item {

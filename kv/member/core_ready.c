@@ -246,8 +246,8 @@ static void fetch_main(void *arg)
     struct fetch_job *job = arg;
     struct member *m = job->m;
     struct why why = {{0}};
-    int n = wal_read(m->wal, job->fetch.lo, job->fetch.hi, job->fetch.max_bytes, keep_entry, job,
-                     &why);
+    int n =
+        wal_read(m->wal, job->fetch.lo, job->fetch.hi, job->fetch.max_bytes, keep_entry, job, &why);
     if (n == WAL_DAMAGED)
         rt_fatal("%s", why.text);
     if (n < 0)
@@ -340,9 +340,8 @@ void core_release_log(struct member *m)
 {
     struct core *c = &m->core;
     const struct member_config *config = &m->config;
-    uint64_t newest_kept = c->log.last > config->catchup_entries
-                               ? c->log.last - config->catchup_entries
-                               : 0;
+    uint64_t newest_kept =
+        c->log.last > config->catchup_entries ? c->log.last - config->catchup_entries : 0;
     uint64_t upto = raft_compactable(c->raft);
     if (upto > newest_kept)
         upto = newest_kept;

@@ -2,7 +2,8 @@
 #include "kv/member/crc.h"
 #include <string.h>
 
-__attribute__((target("sse4.2"))) static uint32_t crc_by_cpu(uint32_t crc, const uint8_t *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc_by_cpu(uint32_t crc, const uint8_t *p,
+                                                             size_t len)
 {
     uint64_t state = crc;
     for (; len >= 8; len -= 8, p += 8) {

@@ -57,8 +57,10 @@ int generations_begin(struct generations *g, const struct data_dir *dir, struct 
     *g = (struct generations){.dir = dir};
     int got = checked_file_read(data_dir_path(dir, "generations", path), &text, why);
     if (got == 0 && dir->has_identity) {
-        why_set(why, "%s is missing: somebody removed it. Replace this member: deploy/README.md, "
-                     "\"Replace a member\"", path);
+        why_set(why,
+                "%s is missing: somebody removed it. Replace this member: deploy/README.md, "
+                "\"Replace a member\"",
+                path);
         got = MEMBER_REFUSED;
     }
     for (const char *line = rt_string_cstr(&text); got == 1 && *line;) {
@@ -88,10 +90,11 @@ int generations_check(struct generations *g, uint64_t id, uint64_t generation, u
     bool known = i < g->count;
     if (known && (generation < g->seen[i].generation ||
                   (generation == g->seen[i].generation && life != g->seen[i].life))) {
-        why_set(why, "the data directory of member %" PRIx64 " is emptied or older than what it has "
-                     "acknowledged (start %" PRIu64 "; start %" PRIu64 " was seen). Replace it: remove "
-                     "the member, empty its directory, add it again", id, generation,
-                g->seen[i].generation);
+        why_set(why,
+                "the data directory of member %" PRIx64 " is emptied or older than what it has "
+                "acknowledged (start %" PRIu64 "; start %" PRIu64 " was seen). Replace it: remove "
+                "the member, empty its directory, add it again",
+                id, generation, g->seen[i].generation);
         err = MEMBER_REFUSED;
     } else if (!known && i == 2 * MEMBER_MEMBERS) {
         why_set(why, "the starts of %d members are remembered already", 2 * MEMBER_MEMBERS);

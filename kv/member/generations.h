@@ -10,9 +10,11 @@
 struct generations {
     const struct data_dir *dir;
     struct rt_mutex lock;
-    uint64_t self, life;                    // set at start, then const
-    struct { uint64_t id, generation, life; } seen[2 * MEMBER_MEMBERS]; // lock
-    uint32_t count;                         // lock
+    uint64_t self, life; // set at start, then const
+    struct {
+        uint64_t id, generation, life;
+    } seen[2 * MEMBER_MEMBERS]; // lock
+    uint32_t count;             // lock
 };
 
 /* Read the file, count our own up, write it. 0; MEMBER_REFUSED: damaged; -errno; with why. */

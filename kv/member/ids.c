@@ -5,10 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-static uint32_t rotated(uint32_t x, int bits)
-{
-    return x << bits | x >> (32 - bits);
-}
+static uint32_t rotated(uint32_t x, int bits) { return x << bits | x >> (32 - bits); }
 
 static void sha1_block(uint32_t state[5], const uint8_t block[64])
 {

@@ -96,10 +96,7 @@ void lease_clock_start(struct member *m)
     assert(!err);
 }
 
-void lease_clock_wake(struct member *m)
-{
-    rt_mailbox_wake(&m->leases.wake);
-}
+void lease_clock_wake(struct member *m) { rt_mailbox_wake(&m->leases.wake); }
 
 void lease_clock_stop(struct member *m)
 {
@@ -134,9 +131,14 @@ static struct peer_lease_answer answer_now(struct member *m, uint32_t what, int6
         return a;
     }
     switch (store_lease_renew(m->store, lease, rt_now_ns(), &a.ttl_s)) {
-    case 0: a.code = PEER_LEASE_DONE; break;
-    case STORE_LEASE_NOT_FOUND: a.code = PEER_LEASE_UNKNOWN; break;
-    default: break; // expired: until the revocation is applied; not promoted yet
+    case 0:
+        a.code = PEER_LEASE_DONE;
+        break;
+    case STORE_LEASE_NOT_FOUND:
+        a.code = PEER_LEASE_UNKNOWN;
+        break;
+    default:
+        break; // expired: until the revocation is applied; not promoted yet
     }
     return a;
 }

@@ -16,18 +16,18 @@ struct lease_call {
 };
 
 struct lease_clock {
-    struct rt_mailbox wake;          // nothing in it: to be woken
+    struct rt_mailbox wake; // nothing in it: to be woken
     struct rt_note ended;
-    uint64_t promoted_term;          // lease goroutine only; 0: not promoted
-    _Atomic uint64_t applied_term;   // term of the newest applied entry, by apply
+    uint64_t promoted_term;        // lease goroutine only; 0: not promoted
+    _Atomic uint64_t applied_term; // term of the newest applied entry, by apply
     struct rt_mutex calls_lock;
-    struct lease_call *calls;        // calls_lock: waiting for the leader
-    uint32_t call_count;             // calls_lock
-    uint64_t next_call;              // calls_lock
+    struct lease_call *calls; // calls_lock: waiting for the leader
+    uint32_t call_count;      // calls_lock
+    uint64_t next_call;       // calls_lock
 };
 
 void lease_clock_start(struct member *m);
-void lease_clock_wake(struct member *m);               // never parks
+void lease_clock_wake(struct member *m); // never parks
 void lease_clock_stop(struct member *m);
 /* A peer asks, or answers: reader goroutines. */
 void lease_clock_asked(struct member *m, uint64_t from, const struct peer_lease_call *call);

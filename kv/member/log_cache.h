@@ -14,15 +14,15 @@ struct log_slot {
     const uint8_t *data;
     struct rt_buf *block; // one reference; NULL: empty, or the payload was cut away
     uint32_t len;
-    uint32_t size;        // raft_entry_size
+    uint32_t size; // raft_entry_size
     uint8_t kind;
 };
 
 struct log_cache {
     struct log_slot *ring; // slot of an index: index & (cap - 1)
     uint64_t cap;
-    uint64_t first, last;  // first = last + 1 when there is none
-    uint64_t base_term;    // of first - 1
+    uint64_t first, last; // first = last + 1 when there is none
+    uint64_t base_term;   // of first - 1
     uint64_t payload_from;
     uint64_t payload_bytes;
     uint64_t payload_limit_bytes;

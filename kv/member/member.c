@@ -19,7 +19,8 @@ const char *member_error_words(int err)
         return words;
         MEMBER_ERRORS(X)
 #undef X
-    default: return "unknown";
+    default:
+        return "unknown";
     }
 }
 
@@ -109,8 +110,9 @@ static void make_metrics(struct member *m)
         return;
     m->has_leader = rt_metrics_gauge(r, "etcd_server_has_leader", "",
                                      "Whether or not a leader exists. 1 is existence, 0 is not.");
-    m->is_leader = rt_metrics_gauge(r, "etcd_server_is_leader", "",
-                                    "Whether or not this member is a leader. 1 if is, 0 otherwise.");
+    m->is_leader =
+        rt_metrics_gauge(r, "etcd_server_is_leader", "",
+                         "Whether or not this member is a leader. 1 if is, 0 otherwise.");
     m->leader_changes = rt_metrics_counter(r, "etcd_server_leader_changes_seen_total", "",
                                            "The number of leader changes seen.");
     m->committed = rt_metrics_gauge(r, "etcd_server_proposals_committed_total", "",
@@ -219,7 +221,8 @@ static void hand_over(struct member *m, int64_t deadline_ns)
     bool done = somebody_else_leads(m);
     rt_mutex_unlock(&m->leader_lock);
     if (done)
-        rt_log(m->log, RT_LOG_INFO, "leadership transfer finished", rt_f_hex("local-member-id", m->id),
+        rt_log(m->log, RT_LOG_INFO, "leadership transfer finished",
+               rt_f_hex("local-member-id", m->id),
                rt_f_hex("new-leader", atomic_load(&m->core.leader)));
 }
 
@@ -241,30 +244,15 @@ void member_stop(struct member *m, int64_t deadline_ns)
 
 /* ---- Questions ---- */
 
-uint64_t member_id(const struct member *m)
-{
-    return m->id;
-}
+uint64_t member_id(const struct member *m) { return m->id; }
 
-uint64_t member_cluster_id(const struct member *m)
-{
-    return m->cluster_id;
-}
+uint64_t member_cluster_id(const struct member *m) { return m->cluster_id; }
 
-const char *member_name(const struct member *m)
-{
-    return m->config.name;
-}
+const char *member_name(const struct member *m) { return m->config.name; }
 
-struct store *member_store(struct member *m)
-{
-    return m->store;
-}
+struct store *member_store(struct member *m) { return m->store; }
 
-bool member_is_leader(const struct member *m)
-{
-    return atomic_load(&m->core.is_leader);
-}
+bool member_is_leader(const struct member *m) { return atomic_load(&m->core.is_leader); }
 
 void member_status(const struct member *m, struct member_status *out)
 {

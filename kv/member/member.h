@@ -43,11 +43,11 @@ struct member_config {
     uint32_t max_txn_ops;              // 128
     int64_t quota_bytes;               // 0: 2 GiB; negative: none
     enum member_wal_io wal_io;
-    uint64_t wal_segment_bytes;        // 64 MiB
-    uint32_t max_inflight_msgs;        // 512 appends in flight to a follower; 1: stop and wait
-    int64_t sync_timeout_ns;           // 0: group commit
-    struct rt_log *log;                // NULL: silence. Outlives the member
-    struct rt_metrics *metrics;        // NULL: none are kept. Outlives the member
+    uint64_t wal_segment_bytes; // 64 MiB
+    uint32_t max_inflight_msgs; // 512 appends in flight to a follower; 1: stop and wait
+    int64_t sync_timeout_ns;    // 0: group commit
+    struct rt_log *log;         // NULL: silence. Outlives the member
+    struct rt_metrics *metrics; // NULL: none are kept. Outlives the member
 };
 
 /* Open or make the data directory, replay the log, listen for peers and start the goroutines; the
@@ -70,7 +70,7 @@ const char *member_name(const struct member *m);
 struct store *member_store(struct member *m); // lives as long as `m`
 
 struct member_status {
-    uint64_t leader;         // 0: none
+    uint64_t leader; // 0: none
     uint64_t term;
     uint64_t commit;         // highest committed index known here
     uint64_t applied;        // highest index whose effects reads see here
@@ -95,7 +95,7 @@ int member_wait_published(struct member *m, int64_t deadline_ns);
 
 struct member_info {
     uint64_t id;
-    const char *name;              // "" until the member has started once
+    const char *name; // "" until the member has started once
     const char *const *peer_urls;
     const char *const *client_urls;
     uint32_t peer_url_count, client_url_count;
@@ -130,12 +130,12 @@ struct member_proposal {
 };
 
 struct member_outcome {
-    struct store_result *result;  // in: where the store's result goes; the caller's
-    struct rt_buf *command;       // out: the entry; the caller unrefs it. NULL unless applied
-    struct rt_bytes body;         // out: the request's bytes inside `command`
-    uint64_t chosen_id;           // out: what the entry carries for a lease without an id
-    uint64_t index, term;         // out: where it stands in the log
-    struct member_stages stages;  // out
+    struct store_result *result; // in: where the store's result goes; the caller's
+    struct rt_buf *command;      // out: the entry; the caller unrefs it. NULL unless applied
+    struct rt_bytes body;        // out: the request's bytes inside `command`
+    uint64_t chosen_id;          // out: what the entry carries for a lease without an id
+    uint64_t index, term;        // out: where it stands in the log
+    struct member_stages stages; // out
 };
 
 /* Replicate one command and wait until it is applied HERE. Returns 0: applied, *out is complete,

@@ -140,9 +140,15 @@ static int get_member(struct membership *ms, struct rt_bytes bytes)
     *e = (struct membership_entry){.name = ""};
     while (!err && (more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_I64): e->id = it.value; break;
-        case FIELD_KEY(2, FIELD_LEN): err = add_url(&e->peer_urls, &ms->arena, it.bytes); break;
-        case FIELD_KEY(3, FIELD_VARINT): e->is_learner = it.value != 0; break;
+        case FIELD_KEY(1, FIELD_I64):
+            e->id = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            err = add_url(&e->peer_urls, &ms->arena, it.bytes);
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            e->is_learner = it.value != 0;
+            break;
         }
     }
     if (err || more < 0 || !e->id || (ms->count && e->id <= ms->entry[ms->count - 1].id))
@@ -158,9 +164,15 @@ static int get_membership(struct membership *ms, struct rt_bytes record)
     int more, err = 0;
     while (!err && (more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_LEN): err = peer_get_conf(it.bytes, &ms->conf); break;
-        case FIELD_KEY(2, FIELD_LEN): err = get_member(ms, it.bytes); break;
-        case FIELD_KEY(3, FIELD_I64): ms->cluster_id = it.value; break;
+        case FIELD_KEY(1, FIELD_LEN):
+            err = peer_get_conf(it.bytes, &ms->conf);
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            err = get_member(ms, it.bytes);
+            break;
+        case FIELD_KEY(3, FIELD_I64):
+            ms->cluster_id = it.value;
+            break;
         }
     }
     return err || more < 0 ? MEMBER_MALFORMED : 0;
@@ -235,9 +247,11 @@ static void log_version(struct member *m, bool is_first)
     if (dot && strchr(minor, '.') != dot)
         *dot = 0;
     if (is_first)
-        rt_log(m->log, RT_LOG_INFO, "set initial cluster version", rt_f_hex("cluster-id", m->cluster_id),
-               rt_f_hex("local-member-id", m->id), rt_f_str("cluster-version", minor));
-    rt_log(m->log, RT_LOG_INFO, "enabled capabilities for version", rt_f_str("cluster-version", minor));
+        rt_log(m->log, RT_LOG_INFO, "set initial cluster version",
+               rt_f_hex("cluster-id", m->cluster_id), rt_f_hex("local-member-id", m->id),
+               rt_f_str("cluster-version", minor));
+    rt_log(m->log, RT_LOG_INFO, "enabled capabilities for version",
+           rt_f_str("cluster-version", minor));
 }
 
 void membership_log_version(struct member *m)
@@ -262,10 +276,7 @@ int membership_preload(struct member *m, struct rt_bytes record)
     return get_membership(&m->membership, record);
 }
 
-void membership_deinit(struct membership *ms)
-{
-    rt_arena_deinit(&ms->arena);
-}
+void membership_deinit(struct membership *ms) { rt_arena_deinit(&ms->arena); }
 
 /* ---- The front door's questions ---- */
 

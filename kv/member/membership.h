@@ -14,8 +14,8 @@
 struct member;
 struct store;
 
-#define MEMBERSHIP_KEY "membership"
-#define MEMBERSHIP_ATTRIBUTES "attributes/"
+#define MEMBERSHIP_KEY         "membership"
+#define MEMBERSHIP_ATTRIBUTES  "attributes/"
 #define MEMBER_CLUSTER_VERSION "3.6.0" // what the leader makes of a cluster that has none
 #define MEMBERSHIP_VERSION_KEY "cluster_version"
 
@@ -28,14 +28,14 @@ struct membership_entry {
 
 struct membership {
     struct rt_mutex lock;
-    struct rt_cond changed;             // lock
-    struct rt_arena arena;              // lock; of the strings below, made anew with each change
+    struct rt_cond changed; // lock
+    struct rt_arena arena;  // lock; of the strings below, made anew with each change
     struct membership_entry entry[RAFT_MEMBERS_MAX]; // lock; in order of id
     uint32_t count;
     uint64_t cluster_id;
     struct raft_conf_state conf;
     char version[16];
-    bool announced;                     // our own attributes went through raft in this life
+    bool announced; // our own attributes went through raft in this life
     bool stopped;
 };
 

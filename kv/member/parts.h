@@ -19,8 +19,8 @@
 
 struct member {
     // set before start, then const
-    struct rt_arena arena;           // the configuration's strings
-    struct member_config config;     // defaults filled in
+    struct rt_arena arena;       // the configuration's strings
+    struct member_config config; // defaults filled in
     struct member_urls listen_peer, advertise_peer, advertise_client;
     uint64_t id, cluster_id;
     struct data_dir dir;
@@ -42,12 +42,12 @@ struct member {
     struct snapshots snapshots;
     // who leads: waiting
     struct rt_mutex leader_lock;
-    struct rt_cond leader_changed;   // leader_lock
+    struct rt_cond leader_changed; // leader_lock
     // any goroutine
-    _Atomic uint64_t applied;        // effects visible to reads
+    _Atomic uint64_t applied; // effects visible to reads
     _Atomic bool stopping;
-    _Atomic bool refused;            // peers told us that our directory is old: we take no part
-    _Atomic bool crash;              // tests: end without flushing anything
-    struct rt_waitgroup helpers;     // fetches, streams, publisher, ...: each ends by `stopping`
-    struct rt_waitgroup callers;     // inside a public call that waits
+    _Atomic bool refused;        // peers told us that our directory is old: we take no part
+    _Atomic bool crash;          // tests: end without flushing anything
+    struct rt_waitgroup helpers; // fetches, streams, publisher, ...: each ends by `stopping`
+    struct rt_waitgroup callers; // inside a public call that waits
 };

@@ -81,10 +81,18 @@ static int get_entry(struct rt_buf *frame, struct rt_bytes bytes, struct raft_en
     *out = (struct raft_entry){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): kind = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->term = it.value; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->index = it.value; break;
-        case FIELD_KEY(4, FIELD_LEN): data = it.bytes; break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            kind = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            out->term = it.value;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            out->index = it.value;
+            break;
+        case FIELD_KEY(4, FIELD_LEN):
+            data = it.bytes;
+            break;
         }
     }
     if (more < 0 || kind > RAFT_ENTRY_CONF_CHANGE_V2)
@@ -106,9 +114,15 @@ static int get_snapshot(struct rt_bytes bytes, struct raft_snapshot *out)
     *out = (struct raft_snapshot){0};
     while (!err && (more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->index = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->term = it.value; break;
-        case FIELD_KEY(3, FIELD_LEN): err = peer_get_conf(it.bytes, &out->conf); break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->index = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            out->term = it.value;
+            break;
+        case FIELD_KEY(3, FIELD_LEN):
+            err = peer_get_conf(it.bytes, &out->conf);
+            break;
         }
     }
     return err || more < 0 ? MEMBER_MALFORMED : 0;
@@ -123,18 +137,42 @@ static int get_fields(struct peer_inbound *in, struct rt_bytes bytes)
     int more, err = 0;
     while (!err && (more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): type = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): m->reject = it.value != 0; break;
-        case FIELD_KEY(3, FIELD_VARINT): m->transfer = it.value != 0; break;
-        case FIELD_KEY(4, FIELD_I64): m->to = it.value; break;
-        case FIELD_KEY(5, FIELD_I64): m->from = it.value; break;
-        case FIELD_KEY(6, FIELD_VARINT): m->term = it.value; break;
-        case FIELD_KEY(7, FIELD_VARINT): m->log_term = it.value; break;
-        case FIELD_KEY(8, FIELD_VARINT): m->index = it.value; break;
-        case FIELD_KEY(9, FIELD_VARINT): m->commit = it.value; break;
-        case FIELD_KEY(10, FIELD_VARINT): m->reject_hint = it.value; break;
-        case FIELD_KEY(11, FIELD_VARINT): m->read_round = it.value; break;
-        case FIELD_KEY(12, FIELD_I64): m->read_id = it.value; break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            type = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            m->reject = it.value != 0;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            m->transfer = it.value != 0;
+            break;
+        case FIELD_KEY(4, FIELD_I64):
+            m->to = it.value;
+            break;
+        case FIELD_KEY(5, FIELD_I64):
+            m->from = it.value;
+            break;
+        case FIELD_KEY(6, FIELD_VARINT):
+            m->term = it.value;
+            break;
+        case FIELD_KEY(7, FIELD_VARINT):
+            m->log_term = it.value;
+            break;
+        case FIELD_KEY(8, FIELD_VARINT):
+            m->index = it.value;
+            break;
+        case FIELD_KEY(9, FIELD_VARINT):
+            m->commit = it.value;
+            break;
+        case FIELD_KEY(10, FIELD_VARINT):
+            m->reject_hint = it.value;
+            break;
+        case FIELD_KEY(11, FIELD_VARINT):
+            m->read_round = it.value;
+            break;
+        case FIELD_KEY(12, FIELD_I64):
+            m->read_id = it.value;
+            break;
         case FIELD_KEY(13, FIELD_LEN):
             err = get_snapshot(it.bytes, &in->snapshot);
             m->snapshot = &in->snapshot;
@@ -226,11 +264,21 @@ int peer_get_conf(struct rt_bytes bytes, struct raft_conf_state *out)
     *out = (struct raft_conf_state){0};
     while (!err && (more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_LEN): err = get_ids(it.bytes, &out->voters); break;
-        case FIELD_KEY(2, FIELD_LEN): err = get_ids(it.bytes, &out->outgoing); break;
-        case FIELD_KEY(3, FIELD_LEN): err = get_ids(it.bytes, &out->learners); break;
-        case FIELD_KEY(4, FIELD_LEN): err = get_ids(it.bytes, &out->learners_next); break;
-        case FIELD_KEY(5, FIELD_VARINT): out->auto_leave = it.value != 0; break;
+        case FIELD_KEY(1, FIELD_LEN):
+            err = get_ids(it.bytes, &out->voters);
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            err = get_ids(it.bytes, &out->outgoing);
+            break;
+        case FIELD_KEY(3, FIELD_LEN):
+            err = get_ids(it.bytes, &out->learners);
+            break;
+        case FIELD_KEY(4, FIELD_LEN):
+            err = get_ids(it.bytes, &out->learners_next);
+            break;
+        case FIELD_KEY(5, FIELD_VARINT):
+            out->auto_leave = it.value != 0;
+            break;
         }
     }
     return err || more < 0 ? MEMBER_MALFORMED : 0;

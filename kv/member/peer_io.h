@@ -5,7 +5,7 @@
 struct peer_outbound {
     struct rt_mail mail; // first
     enum frame_kind kind;
-    size_t bytes;        // of entries
+    size_t bytes; // of entries
     struct stage_span *span;
     union {
         struct raft_message message;
@@ -17,7 +17,7 @@ struct peer_outbound {
 void peer_outbound_free(struct member *m, struct peer_outbound *out);
 
 void peer_sender_start(struct peer *p);
-void peer_sender_stop(struct peer *p);  // parks until it has ended
+void peer_sender_stop(struct peer *p); // parks until it has ended
 
 void peer_readers_start(struct member *m); // accept
 void peer_readers_stop(struct member *m);

@@ -25,10 +25,10 @@ struct inbound {
     struct inbound *next, **link; // inbound_lock
     struct member *m;
     struct rt_conn *conn;
-    uint64_t from;                // 0 until the handshake; inbound_lock
+    uint64_t from; // 0 until the handshake; inbound_lock
     uint32_t stream;
-    struct peer *peer;            // of `from`, for metrics; may be NULL
-    struct rt_buf *buf;           // parsed up to `at`, filled up to buf->len
+    struct peer *peer;  // of `from`, for metrics; may be NULL
+    struct rt_buf *buf; // parsed up to `at`, filled up to buf->len
     size_t at;
 };
 
@@ -135,8 +135,10 @@ static int handle(struct inbound *in, enum frame_kind kind, struct rt_bytes byte
     struct peer_lease_call call;
     struct peer_lease_answer answer;
     switch (kind) {
-    case FRAME_RAFT: return handle_raft(in, bytes);
-    case FRAME_PING: return handle_ping(in, bytes);
+    case FRAME_RAFT:
+        return handle_raft(in, bytes);
+    case FRAME_PING:
+        return handle_ping(in, bytes);
     case FRAME_LEASE_CALL:
         if (peer_get_lease_call(bytes, &call))
             return MEMBER_MALFORMED;
@@ -147,7 +149,8 @@ static int handle(struct inbound *in, enum frame_kind kind, struct rt_bytes byte
             return MEMBER_MALFORMED;
         lease_clock_answered(in->m, &answer);
         return 0;
-    default: return MEMBER_MALFORMED;
+    default:
+        return MEMBER_MALFORMED;
     }
 }
 
@@ -239,8 +242,8 @@ static int refuse(struct inbound *in, uint32_t reason, const char *text)
     peer_put_refusal(&batch, &refusal);
     (void)send_frame(in->conn, &batch); // it will not come in, whether it hears why or not
     if (rt_log_gate_open(&in->m->peers.refusal_gate, LOG_EVERY_S * RT_SECOND))
-        rt_log(in->m->log, RT_LOG_WARN, "refused a peer", rt_f_str("remote", rt_conn_remote(in->conn)),
-               rt_f_str("why", text));
+        rt_log(in->m->log, RT_LOG_WARN, "refused a peer",
+               rt_f_str("remote", rt_conn_remote(in->conn)), rt_f_str("why", text));
     return MEMBER_REFUSED;
 }
 
@@ -263,8 +266,8 @@ static int check_hello(struct inbound *in, const struct peer_hello *h)
         return refuse(in, PEER_REFUSED_FORMAT, why.text);
     }
     if (h->cluster_id != m->cluster_id) {
-        why_set(&why, "cluster ID mismatch: you are of %" PRIx64 ", this is %" PRIx64, h->cluster_id,
-                m->cluster_id);
+        why_set(&why, "cluster ID mismatch: you are of %" PRIx64 ", this is %" PRIx64,
+                h->cluster_id, m->cluster_id);
         return refuse(in, PEER_REFUSED_CLUSTER, why.text);
     }
     if (h->to != m->id) {
@@ -328,8 +331,9 @@ static void reader_main(void *arg)
         if (in->peer && in->peer->received_failures)
             rt_counter_add(in->peer->received_failures, 1);
         if (rt_log_gate_open(&m->peers.malformed_gate, LOG_EVERY_S * RT_SECOND))
-            rt_log(m->log, RT_LOG_WARN, "malformed bytes on the peer port; the connection is closed",
-                   rt_f_str("remote", rt_conn_remote(in->conn)), rt_f_hex("remote-peer-id", in->from));
+            rt_log(
+                m->log, RT_LOG_WARN, "malformed bytes on the peer port; the connection is closed",
+                rt_f_str("remote", rt_conn_remote(in->conn)), rt_f_hex("remote-peer-id", in->from));
     }
     delist(m, in);
     rt_conn_close(in->conn);

@@ -13,7 +13,7 @@ enum {
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 500,
     HANDSHAKE_MS = 5000,
-    WRITE_MS = 5000,     // a peer that takes nothing for so long is dropped
+    WRITE_MS = 5000, // a peer that takes nothing for so long is dropped
     PING_MS = 3000,
     LOG_EVERY_S = 10,
 };
@@ -69,10 +69,11 @@ static int read_refusal(struct peer *p, struct rt_bytes bytes, struct why *why)
         return MEMBER_MALFORMED;
     why_set(why, "member %" PRIx64 " refuses us: %s", p->id, refusal.text);
     if (refusal.reason == PEER_REFUSED_GENERATION && !atomic_exchange(&m->refused, true))
-        rt_log(m->log, RT_LOG_ERROR,
-               "a peer remembers a newer start of this member: its data directory was emptied or put "
-               "back from an older copy; it takes no part in the cluster",
-               rt_f_hex("peer", p->id), rt_f_str("refusal", refusal.text));
+        rt_log(
+            m->log, RT_LOG_ERROR,
+            "a peer remembers a newer start of this member: its data directory was emptied or put "
+            "back from an older copy; it takes no part in the cluster",
+            rt_f_hex("peer", p->id), rt_f_str("refusal", refusal.text));
     return MEMBER_REFUSED;
 }
 
@@ -94,7 +95,8 @@ static int read_welcome(struct peer *p, struct rt_conn *conn, struct why *why)
         why_set(why, "member %" PRIx64 " does not speak as a member does", p->id);
     } else if (w.format != PEER_FORMAT) {
         err = MEMBER_REFUSED;
-        why_set(why, "member %" PRIx64 " speaks format %u, we speak %d", p->id, w.format, PEER_FORMAT);
+        why_set(why, "member %" PRIx64 " speaks format %u, we speak %d", p->id, w.format,
+                PEER_FORMAT);
     } else if (w.from != p->id) {
         err = MEMBER_REFUSED;
         why_set(why, "member %" PRIx64 " answers at the address of %" PRIx64, w.from, p->id);
@@ -157,11 +159,20 @@ int peer_connect(struct peer *p, uint32_t stream, struct rt_conn **out, struct w
 static void put(struct frame_batch *b, const struct peer_outbound *out)
 {
     switch (out->kind) {
-    case FRAME_RAFT: peer_put_raft(b, &out->message); break;
-    case FRAME_LEASE_CALL: peer_put_lease_call(b, &out->call); break;
-    case FRAME_LEASE_ANSWER: peer_put_lease_answer(b, &out->answer); break;
-    case FRAME_PING: peer_put_ping(b, &out->ping); break;
-    default: assert(!"a kind that is never queued");
+    case FRAME_RAFT:
+        peer_put_raft(b, &out->message);
+        break;
+    case FRAME_LEASE_CALL:
+        peer_put_lease_call(b, &out->call);
+        break;
+    case FRAME_LEASE_ANSWER:
+        peer_put_lease_answer(b, &out->answer);
+        break;
+    case FRAME_PING:
+        peer_put_ping(b, &out->ping);
+        break;
+    default:
+        assert(!"a kind that is never queued");
     }
 }
 
@@ -176,7 +187,8 @@ static void let_go(struct peer *p, struct peer_outbound *out)
 static struct rt_mail *write_some(struct peer *p, struct rt_mail *mail, int *err)
 {
     struct rt_mail *it = mail;
-    for (int n = 0; it && n < MEMBER_FRAME_MESSAGES && p->batch.total_bytes < MEMBER_MSG_BYTES; n++) {
+    for (int n = 0; it && n < MEMBER_FRAME_MESSAGES && p->batch.total_bytes < MEMBER_MSG_BYTES;
+         n++) {
         put(&p->batch, (struct peer_outbound *)it);
         it = it->next;
     }
@@ -214,10 +226,7 @@ static int ping(struct peer *p)
     return peer_write_batch(p->conn, &p->batch);
 }
 
-static bool is_over(struct peer *p)
-{
-    return atomic_load(&p->stopping) || atomic_load(&p->broken);
-}
+static bool is_over(struct peer *p) { return atomic_load(&p->stopping) || atomic_load(&p->broken); }
 
 static void serve(struct peer *p)
 {
@@ -259,8 +268,9 @@ static void use_connection(struct peer *p, struct rt_conn *conn)
         rt_conn_close(conn);
         return;
     }
-    rt_log(m->log, RT_LOG_INFO, "established a stream to a peer", rt_f_hex("local-member-id", m->id),
-           rt_f_hex("remote-peer-id", p->id), rt_f_str("remote", rt_conn_remote(conn)));
+    rt_log(m->log, RT_LOG_INFO, "established a stream to a peer",
+           rt_f_hex("local-member-id", m->id), rt_f_hex("remote-peer-id", p->id),
+           rt_f_str("remote", rt_conn_remote(conn)));
     if (p->active)
         rt_gauge_set(p->active, 1);
     atomic_store_explicit(&p->connected, true, memory_order_release);

@@ -32,13 +32,27 @@ int peer_get_hello(struct rt_bytes bytes, struct peer_hello *out)
     *out = (struct peer_hello){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->format = (uint32_t)it.value; break;
-        case FIELD_KEY(2, FIELD_I64): out->cluster_id = it.value; break;
-        case FIELD_KEY(3, FIELD_I64): out->from = it.value; break;
-        case FIELD_KEY(4, FIELD_I64): out->to = it.value; break;
-        case FIELD_KEY(5, FIELD_VARINT): out->generation = it.value; break;
-        case FIELD_KEY(6, FIELD_I64): out->life = it.value; break;
-        case FIELD_KEY(7, FIELD_VARINT): out->stream = (uint32_t)it.value; break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->format = (uint32_t)it.value;
+            break;
+        case FIELD_KEY(2, FIELD_I64):
+            out->cluster_id = it.value;
+            break;
+        case FIELD_KEY(3, FIELD_I64):
+            out->from = it.value;
+            break;
+        case FIELD_KEY(4, FIELD_I64):
+            out->to = it.value;
+            break;
+        case FIELD_KEY(5, FIELD_VARINT):
+            out->generation = it.value;
+            break;
+        case FIELD_KEY(6, FIELD_I64):
+            out->life = it.value;
+            break;
+        case FIELD_KEY(7, FIELD_VARINT):
+            out->stream = (uint32_t)it.value;
+            break;
         }
     }
     return more < 0 ? MEMBER_MALFORMED : 0;
@@ -62,10 +76,18 @@ int peer_get_welcome(struct rt_bytes bytes, struct peer_welcome *out)
     *out = (struct peer_welcome){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->format = (uint32_t)it.value; break;
-        case FIELD_KEY(2, FIELD_I64): out->from = it.value; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->generation = it.value; break;
-        case FIELD_KEY(4, FIELD_I64): out->life = it.value; break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->format = (uint32_t)it.value;
+            break;
+        case FIELD_KEY(2, FIELD_I64):
+            out->from = it.value;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            out->generation = it.value;
+            break;
+        case FIELD_KEY(4, FIELD_I64):
+            out->life = it.value;
+            break;
         }
     }
     return more < 0 ? MEMBER_MALFORMED : 0;
@@ -87,8 +109,12 @@ int peer_get_refusal(struct rt_bytes bytes, struct peer_refusal *out)
     *out = (struct peer_refusal){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->reason = (uint32_t)it.value; break;
-        case FIELD_KEY(2, FIELD_LEN): copy_text(out->text, sizeof(out->text), it.bytes); break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->reason = (uint32_t)it.value;
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            copy_text(out->text, sizeof(out->text), it.bytes);
+            break;
         }
     }
     return more < 0 ? MEMBER_MALFORMED : 0;
@@ -111,9 +137,15 @@ int peer_get_lease_call(struct rt_bytes bytes, struct peer_lease_call *out)
     *out = (struct peer_lease_call){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->id = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->what = (uint32_t)it.value; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->lease = (int64_t)it.value; break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->id = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            out->what = (uint32_t)it.value;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            out->lease = (int64_t)it.value;
+            break;
         }
     }
     if (out->what != PEER_LEASE_RENEW && out->what != PEER_LEASE_TTL)
@@ -139,10 +171,18 @@ int peer_get_lease_answer(struct rt_bytes bytes, struct peer_lease_answer *out)
     *out = (struct peer_lease_answer){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->id = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->code = (uint32_t)it.value; break;
-        case FIELD_KEY(3, FIELD_VARINT): out->ttl_s = (int64_t)it.value; break;
-        case FIELD_KEY(4, FIELD_VARINT): out->granted_s = (int64_t)it.value; break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->id = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            out->code = (uint32_t)it.value;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            out->ttl_s = (int64_t)it.value;
+            break;
+        case FIELD_KEY(4, FIELD_VARINT):
+            out->granted_s = (int64_t)it.value;
+            break;
         }
     }
     return more < 0 || out->code > PEER_LEASE_LATER ? MEMBER_MALFORMED : 0;
@@ -164,8 +204,12 @@ int peer_get_ping(struct rt_bytes bytes, struct peer_ping *out)
     *out = (struct peer_ping){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_I64): out->sent_ns = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->answer = it.value != 0; break;
+        case FIELD_KEY(1, FIELD_I64):
+            out->sent_ns = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            out->answer = it.value != 0;
+            break;
         }
     }
     return more < 0 ? MEMBER_MALFORMED : 0;
@@ -219,8 +263,12 @@ int peer_get_snapshot_end(struct rt_bytes bytes, struct peer_snapshot_end *out)
     *out = (struct peer_snapshot_end){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->bytes = it.value; break;
-        case FIELD_KEY(2, FIELD_VARINT): out->crc = (uint32_t)it.value; break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->bytes = it.value;
+            break;
+        case FIELD_KEY(2, FIELD_VARINT):
+            out->crc = (uint32_t)it.value;
+            break;
         }
     }
     return more < 0 ? MEMBER_MALFORMED : 0;
@@ -242,8 +290,12 @@ int peer_get_snapshot_result(struct rt_bytes bytes, struct peer_snapshot_result 
     *out = (struct peer_snapshot_result){0};
     while ((more = fields_next(&f, &it)) > 0) {
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_VARINT): out->installed = it.value != 0; break;
-        case FIELD_KEY(2, FIELD_LEN): copy_text(out->why, sizeof(out->why), it.bytes); break;
+        case FIELD_KEY(1, FIELD_VARINT):
+            out->installed = it.value != 0;
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            copy_text(out->why, sizeof(out->why), it.bytes);
+            break;
         }
     }
     return more < 0 ? MEMBER_MALFORMED : 0;

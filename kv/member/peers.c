@@ -47,8 +47,8 @@ static bool post(struct peer *p, struct peer_outbound *out)
 {
     if (!atomic_load_explicit(&p->connected, memory_order_acquire) ||
         atomic_load_explicit(&p->queued_msgs, memory_order_relaxed) >= MEMBER_PEER_QUEUE_MSGS ||
-        (out->bytes > 0 && atomic_load_explicit(&p->queued_bytes, memory_order_relaxed) >=
-                               MEMBER_PEER_QUEUE_BYTES)) {
+        (out->bytes > 0 &&
+         atomic_load_explicit(&p->queued_bytes, memory_order_relaxed) >= MEMBER_PEER_QUEUE_BYTES)) {
         if (p->sent_failures)
             rt_counter_add(p->sent_failures, 1);
         return false;
@@ -128,8 +128,8 @@ static void make_metrics(struct peer *p)
                                               "The total number of receive failures from peers.");
     p->disconnected = rt_metrics_counter(r, "etcd_network_disconnected_peers_total", both,
                                          "The total number of disconnections from peers.");
-    p->active = rt_metrics_gauge(r, "etcd_network_active_peers", both,
-                                 "Whether the link to a peer is up.");
+    p->active =
+        rt_metrics_gauge(r, "etcd_network_active_peers", both, "Whether the link to a peer is up.");
     p->round_trip = rt_metrics_histogram(r, "etcd_network_peer_round_trip_time_seconds", to,
                                          "Round-Trip-Time histogram between peers.", 0.0001, 2, 16);
 }
@@ -165,8 +165,8 @@ void peers_follow_membership(struct member *m)
     rt_mutex_lock(&ms->lock);
     rt_mutex_lock(&m->peers.lock);
     for (uint32_t i = 0; i < ms->count; i++)
-        if (ms->entry[i].id != m->id && !peers_find(m, ms->entry[i].id) &&
-            !m->peers.stopped && m->peers.count < RAFT_MEMBERS_MAX)
+        if (ms->entry[i].id != m->id && !peers_find(m, ms->entry[i].id) && !m->peers.stopped &&
+            m->peers.count < RAFT_MEMBERS_MAX)
             add_locked(m, &ms->entry[i]);
     rt_mutex_unlock(&m->peers.lock);
     rt_mutex_unlock(&ms->lock);

@@ -21,7 +21,7 @@ struct peer {
     // set before start, then const
     struct member *m;
     uint64_t id;
-    char **address;               // what rt_dial takes; address_count of them
+    char **address; // what rt_dial takes; address_count of them
     uint32_t address_count;
     struct rt_counter *sent_bytes, *sent_failures, *received_bytes, *received_failures;
     struct rt_counter *disconnected, *active;
@@ -29,10 +29,10 @@ struct peer {
     // the outbox
     struct rt_mailbox outbox;
     _Atomic int64_t queued_msgs, queued_bytes;
-    _Atomic bool connected;       // the sender has a welcomed connection
-    _Atomic bool broken;          // its watcher saw the other side close
+    _Atomic bool connected; // the sender has a welcomed connection
+    _Atomic bool broken;    // its watcher saw the other side close
     _Atomic bool stopping;
-    struct rt_waitgroup running;  // sender and watcher
+    struct rt_waitgroup running; // sender and watcher
     // sender goroutine only
     struct rt_conn *conn;
     struct frame_batch batch;
@@ -50,11 +50,11 @@ struct peers {
     struct rt_listener *listener[MEMBER_LISTENERS];
     uint32_t listener_count;
     struct rt_mutex inbound_lock;
-    struct inbound *inbound;             // inbound_lock
-    uint32_t inbound_count;              // inbound_lock
-    bool inbound_stopped;                // inbound_lock
+    struct inbound *inbound; // inbound_lock
+    uint32_t inbound_count;  // inbound_lock
+    bool inbound_stopped;    // inbound_lock
     struct rt_log_gate refusal_gate, malformed_gate, accept_gate;
-    struct rt_waitgroup running;         // accepters and readers
+    struct rt_waitgroup running; // accepters and readers
 };
 
 /* Bind the peer ports. 0 or -errno with why. */

@@ -54,8 +54,8 @@ static bool take_slot(struct proposals *p, struct proposal *it)
         return false;
     struct proposal_slot *slot = &p->slots[n];
     slot->uses++;
-    it->request = p->generation << 48 | (slot->uses & ((UINT64_C(1) << 33) - 1))
-                                            << PROPOSAL_SLOT_BITS | n;
+    it->request =
+        p->generation << 48 | (slot->uses & ((UINT64_C(1) << 33) - 1)) << PROPOSAL_SLOT_BITS | n;
     slot->proposal = it;
     proposal_ref(it);
     atomic_store_explicit(&slot->term, 0, memory_order_relaxed);
@@ -134,8 +134,8 @@ static struct proposal *new_proposal(const struct command *command)
     return p;
 }
 
-bool member_propose_silently(struct member *m, uint32_t kind, struct rt_bytes body, bool leader_only,
-                             uint64_t term)
+bool member_propose_silently(struct member *m, uint32_t kind, struct rt_bytes body,
+                             bool leader_only, uint64_t term)
 {
     if (atomic_load(&m->stopping))
         return false;

@@ -17,17 +17,17 @@
 enum { PROPOSAL_SLOT_BITS = 15, PROPOSAL_SLOTS = 1 << PROPOSAL_SLOT_BITS };
 
 struct proposal {
-    struct core_item item;      // its place in queues; the queue's while it is in one
+    struct core_item item; // its place in queues; the queue's while it is in one
     _Atomic uint32_t refs;
-    struct rt_buf *entry;       // one reference, until raft has it
-    uint64_t request;           // 0: nobody waits
-    bool leader_only;           // only as the leader of `term`
+    struct rt_buf *entry; // one reference, until raft has it
+    uint64_t request;     // 0: nobody waits
+    bool leader_only;     // only as the leader of `term`
     uint64_t term;
     struct rt_note done;
     // below: whoever claimed the slot, until `done` is set
     int code;
     struct store_result *result;
-    struct rt_buf *command;     // the entry's block, referenced for the waiter
+    struct rt_buf *command; // the entry's block, referenced for the waiter
     struct rt_bytes body;
     uint64_t chosen, index, entry_term;
     struct member_stages stages;
@@ -44,8 +44,8 @@ struct proposals {
     struct proposal_slot *slots; // PROPOSAL_SLOTS
     uint64_t generation;
     struct rt_mutex free_lock;
-    uint16_t *free;              // free_lock: a stack of slots, the warmest on top
-    uint32_t free_count;         // free_lock
+    uint16_t *free;      // free_lock: a stack of slots, the warmest on top
+    uint32_t free_count; // free_lock
     _Atomic int64_t queued_bytes;
     struct rt_counter *pending, *failed; // metrics; may be NULL
 };
@@ -71,8 +71,8 @@ void proposals_set_term(struct proposals *p, uint64_t request, uint64_t term);
 
 /* Propose without waiting for anything: commands of the member itself, tried once. A leader_only one
  * is dropped unless this member leads `term` when raft takes it. False: the queue is full. */
-bool member_propose_silently(struct member *m, uint32_t kind, struct rt_bytes body, bool leader_only,
-                             uint64_t term);
+bool member_propose_silently(struct member *m, uint32_t kind, struct rt_bytes body,
+                             bool leader_only, uint64_t term);
 /* member_propose without the checks of size, quota and lag: for what the member itself must say. */
 int member_propose_admitted(struct member *m, const struct member_proposal *it,
                             struct member_outcome *out);

@@ -54,10 +54,7 @@ void reads_init(struct reads *r, uint64_t generation)
     atomic_init(&r->lowest_index, UINT64_MAX);
 }
 
-void reads_add(struct member *m, struct read_wait *w)
-{
-    push(&m->reads.pending, w);
-}
+void reads_add(struct member *m, struct read_wait *w) { push(&m->reads.pending, w); }
 
 void reads_begin_round(struct member *m, int64_t now_ns)
 {

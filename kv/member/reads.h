@@ -12,11 +12,11 @@ struct member;
 
 struct read_wait {
     struct core_item item;
-    _Atomic uint32_t refs;     // the waiter's and the queue's
-    struct read_wait *next;    // the list it is in
-    _Atomic bool has_index;    // the round is done, only apply is behind
+    _Atomic uint32_t refs;  // the waiter's and the queue's
+    struct read_wait *next; // the list it is in
+    _Atomic bool has_index; // the round is done, only apply is behind
     struct rt_note done;
-    int code;                  // set before `done`
+    int code; // set before `done`
 };
 
 struct read_list {
@@ -37,8 +37,8 @@ struct reads {
     int64_t asked_ns;
     // apply_lock
     struct rt_mutex apply_lock;
-    struct read_round *rounds;        // in no order; few
-    _Atomic uint64_t lowest_index;    // of rounds; UINT64_MAX: none. Read by apply without the lock
+    struct read_round *rounds;     // in no order; few
+    _Atomic uint64_t lowest_index; // of rounds; UINT64_MAX: none. Read by apply without the lock
     bool stopped;
     // any goroutine
     _Atomic uint32_t inside;
@@ -48,10 +48,10 @@ void reads_init(struct reads *r, uint64_t generation);
 
 /* Raft goroutine. */
 void reads_add(struct member *m, struct read_wait *w);
-void reads_begin_round(struct member *m, int64_t now_ns);     // when none is in flight
+void reads_begin_round(struct member *m, int64_t now_ns); // when none is in flight
 void reads_confirmed(struct member *m, uint64_t read_id, uint64_t index);
-void reads_leader_changed(struct member *m);                  // ask again
-void reads_tick(struct member *m, int64_t now_ns);            // ask again what was lost
+void reads_leader_changed(struct member *m);       // ask again
+void reads_tick(struct member *m, int64_t now_ns); // ask again what was lost
 void reads_fail_all(struct member *m, int code);
 
 /* Apply goroutine: everything up to `applied` is visible. Cheap when nobody waits. */

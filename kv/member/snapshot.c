@@ -13,8 +13,8 @@
 
 enum {
     STREAM_BYTES_PER_S = 100 << 20,
-    WRITE_MS = 10000,   // for one chunk
-    RESULT_MS = 60000,  // the follower makes the image durable before it answers
+    WRITE_MS = 10000,      // for one chunk
+    RESULT_MS = 60000,     // the follower makes the image durable before it answers
     FRESH_ENTRIES = 50000, // an image that lags no more than this behind the durable store is good
 };
 
@@ -102,7 +102,8 @@ int snapshot_for_raft(struct member *m, uint64_t to, struct raft_snapshot *out)
         rt_buf_unref(block);
         return RAFT_LATER;
     }
-    *out = (struct raft_snapshot){.index = it->index, .term = it->term, .conf = conf, .block = block};
+    *out =
+        (struct raft_snapshot){.index = it->index, .term = it->term, .conf = conf, .block = block};
     return 0;
 }
 

@@ -36,10 +36,10 @@ struct snapshot_in {
 
 struct snapshots {
     struct rt_mutex lock;
-    struct rt_buf *ready;          // lock: an image nobody has taken, or NULL
-    bool opening;                  // lock
-    uint32_t streams;              // lock
-    bool receiving;                // lock: one at a time
+    struct rt_buf *ready; // lock: an image nobody has taken, or NULL
+    bool opening;         // lock
+    uint32_t streams;     // lock
+    bool receiving;       // lock: one at a time
 };
 
 /* raft_env.snapshot: raft goroutine. */

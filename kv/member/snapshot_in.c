@@ -56,8 +56,8 @@ static int read_rows(struct rt_conn *conn, struct store_install *install, struct
         }
         struct peer_snapshot_end end;
         bool whole = frame.kind == FRAME_SNAPSHOT_END &&
-                     peer_get_snapshot_end(rt_buf_bytes(payload), &end) == 0 && end.bytes == bytes &&
-                     end.crc == crc;
+                     peer_get_snapshot_end(rt_buf_bytes(payload), &end) == 0 &&
+                     end.bytes == bytes && end.crc == crc;
         rt_buf_unref(payload);
         if (whole)
             return 0;

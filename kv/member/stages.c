@@ -79,7 +79,8 @@ void stage_span_sent(struct stage_span *span, int64_t now_ns)
                                                 memory_order_relaxed, memory_order_relaxed);
 }
 
-uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_times *out, uint32_t cap)
+uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_times *out,
+                          uint32_t cap)
 {
     uint32_t n = 0;
     while (s->oldest && s->oldest->first <= last) {

@@ -35,10 +35,11 @@ struct stage_times {
 struct stage_span *stage_spans_begin(struct stage_spans *s, uint64_t first, uint64_t last,
                                      int64_t now_ns);
 struct stage_span *stage_span_ref(struct stage_span *span);
-void stage_span_unref(struct stage_span *span); // NULL is allowed
+void stage_span_unref(struct stage_span *span);                // NULL is allowed
 void stage_span_sent(struct stage_span *span, int64_t now_ns); // NULL is allowed
 
 /* Take the times of entries up to `last` off the list: fills at most `cap` and returns how many.
  * Spans that are only partly covered stay. */
-uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_times *out, uint32_t cap);
+uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_times *out,
+                          uint32_t cap);
 void stage_spans_clear(struct stage_spans *s);

@@ -8,9 +8,9 @@
  *   there     ...      behind the log  refuse: entries between them are gone
  *   there     ...      beyond its end  an image was being installed: finish; else refuse
  *   there     ...      inside the log  replay from the store's applied index */
+#include "kv/member/start.h"
 #include "kv/member/command.h"
 #include "kv/member/config.h"
-#include "kv/member/start.h"
 #include "kv/member/parts.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -94,10 +94,7 @@ static int open_store(struct member *m, struct why *why)
 
 /* ---- The first entry ---- */
 
-static void note_done(struct wal_request *request)
-{
-    rt_note_set(request->arg);
-}
+static void note_done(struct wal_request *request) { rt_note_set(request->arg); }
 
 static void append_and_wait(struct member *m, struct wal_request *request)
 {
@@ -115,12 +112,13 @@ static void write_first_entry(struct member *m, const struct member_seeds *seeds
     struct rt_string record = {0}, body = {0};
     membership_first_record(seeds, who->cluster_id, &record);
     command_put_record(&body, RT_BYTES(MEMBERSHIP_KEY), rt_bytes(record.data, record.len));
-    struct command c = {
-        .kind = STORE_CLUSTER, .term = 1, .body = rt_bytes(body.data, body.len)};
+    struct command c = {.kind = STORE_CLUSTER, .term = 1, .body = rt_bytes(body.data, body.len)};
     struct rt_buf *entry = command_encode(&c);
-    struct wal_record first = {
-        .kind = RAFT_ENTRY_NORMAL, .term = 1, .index = 1, .data = entry->data,
-        .len = (uint32_t)entry->len};
+    struct wal_record first = {.kind = RAFT_ENTRY_NORMAL,
+                               .term = 1,
+                               .index = 1,
+                               .data = entry->data,
+                               .len = (uint32_t)entry->len};
     struct wal_request request = {
         .records = &first,
         .count = 1,
@@ -140,8 +138,10 @@ static int begin_new(struct member *m, struct identity *who, const struct member
                      struct wal_recovered *recovered, struct why *why)
 {
     if (recovered->base_index || recovered->last_index > 1 || store_applied_index(m->store) > 1) {
-        why_set(why, "%s holds a log or a database, but does not say of which member; nothing was "
-                     "changed. " REPLACE_HINT, m->dir.root);
+        why_set(why,
+                "%s holds a log or a database, but does not say of which member; nothing was "
+                "changed. " REPLACE_HINT,
+                m->dir.root);
         return MEMBER_REFUSED;
     }
     if (recovered->last_index == 0)
@@ -171,8 +171,9 @@ static int finish_install(struct member *m, struct wal_recovered *recovered, str
 static int begin_again(struct member *m, struct wal_recovered *recovered, struct why *why)
 {
     if (recovered->is_new) {
-        why_set(why, "the log in %s is missing; the database in %s alone is not a member. "
-                REPLACE_HINT, m->dir.wal, m->dir.store);
+        why_set(why,
+                "the log in %s is missing; the database in %s alone is not a member. " REPLACE_HINT,
+                m->dir.wal, m->dir.store);
         return MEMBER_REFUSED;
     }
     int err = finish_install(m, recovered, why);
@@ -180,14 +181,16 @@ static int begin_again(struct member *m, struct wal_recovered *recovered, struct
         return err;
     uint64_t applied = store_applied_index(m->store);
     if (applied > recovered->last_index) {
-        why_set(why, "the log in %s ends at index %" PRIu64 ", before what the database holds (%" PRIu64
-                     "): the log is older or lost its end. " REPLACE_HINT,
+        why_set(why,
+                "the log in %s ends at index %" PRIu64 ", before what the database holds (%" PRIu64
+                "): the log is older or lost its end. " REPLACE_HINT,
                 m->dir.wal, recovered->last_index, applied);
         return MEMBER_REFUSED;
     }
     if (applied < recovered->base_index) {
-        why_set(why, "the log in %s begins behind index %" PRIu64 ", the database ends at %" PRIu64
-                     ": entries between them are missing. " REPLACE_HINT,
+        why_set(why,
+                "the log in %s begins behind index %" PRIu64 ", the database ends at %" PRIu64
+                ": entries between them are missing. " REPLACE_HINT,
                 m->dir.wal, recovered->base_index, applied);
         return MEMBER_REFUSED;
     }
@@ -216,8 +219,10 @@ static int load_membership(struct member *m, struct why *why)
     }
     if (got == 1)
         return 0;
-    why_set(why, "the membership of the cluster is neither in the database nor in the log of %s. "
-            REPLACE_HINT, m->dir.root);
+    why_set(why,
+            "the membership of the cluster is neither in the database nor in the log of "
+            "%s. " REPLACE_HINT,
+            m->dir.root);
     return MEMBER_REFUSED;
 }
 
@@ -247,15 +252,16 @@ int member_open_state(struct member *m, const struct member_config *given, struc
     if (!err)
         err = open_store(m, why);
     if (!err)
-        err = is_new ? begin_new(m, &who, &seeds, &recovered, why)
-                     : begin_again(m, &recovered, why);
+        err =
+            is_new ? begin_new(m, &who, &seeds, &recovered, why) : begin_again(m, &recovered, why);
     if (!err)
         err = load_membership(m, why);
     if (!err)
         err = core_open(m, &recovered, &m->membership.conf, store_applied_index(m->store), why);
     if (!err && !is_new)
-        rt_log(m->log, RT_LOG_INFO, "restarting local member", rt_f_hex("cluster-id", m->cluster_id),
-               rt_f_hex("local-member-id", m->id), rt_f_uint("commit-index", recovered.hard_state.commit),
+        rt_log(m->log, RT_LOG_INFO, "restarting local member",
+               rt_f_hex("cluster-id", m->cluster_id), rt_f_hex("local-member-id", m->id),
+               rt_f_uint("commit-index", recovered.hard_state.commit),
                rt_f_uint("applied-index", store_applied_index(m->store)),
                rt_f_uint("last-index", recovered.last_index));
     if (!err && is_new)

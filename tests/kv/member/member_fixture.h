@@ -25,10 +25,7 @@ struct cluster {
     struct rt_log *log;
 };
 
-static inline int64_t patience(void)
-{
-    return rt_after_ns(PATIENCE_S * RT_SECOND);
-}
+static inline int64_t patience(void) { return rt_after_ns(PATIENCE_S * RT_SECOND); }
 
 static inline int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -69,8 +66,8 @@ static inline void cluster_init(struct cluster *c, int count)
         snprintf(c->name[i], sizeof(c->name[i]), "m%d", i);
         snprintf(c->listen[i], sizeof(c->listen[i]), "http://127.0.0.1:%d", c->port[i]);
         snprintf(c->data[i], sizeof(c->data[i]), "%s/%s", c->dir, c->name[i]);
-        snprintf(c->initial + strlen(c->initial), sizeof(c->initial) - strlen(c->initial), "%s%s=%s",
-                 i ? "," : "", c->name[i], c->listen[i]);
+        snprintf(c->initial + strlen(c->initial), sizeof(c->initial) - strlen(c->initial),
+                 "%s%s=%s", i ? "," : "", c->name[i], c->listen[i]);
     }
     for (int i = 0; i < count; i++)
         c->config[i] = (struct member_config){
@@ -126,8 +123,8 @@ static inline int leader_of(struct cluster *c)
 }
 
 /* PutRequest {key, value, lease}. 0 or the member's or the store's code. */
-static inline int put_with_lease(struct member *m, const char *key, const char *value, int64_t lease,
-                                 int64_t *revision)
+static inline int put_with_lease(struct member *m, const char *key, const char *value,
+                                 int64_t lease, int64_t *revision)
 {
     struct rt_string body = {0};
     field_add_text(&body, 1, key);
@@ -162,8 +159,8 @@ static inline const char *get(struct member *m, const char *key, char *buf, size
     buf[0] = 0;
     assert_int_equal(member_read_barrier(m, patience()), 0);
     field_add_text(&request, 1, key);
-    assert_int_equal(store_range(member_store(m), rt_bytes(request.data, request.len), &body,
-                                 &revision), 0);
+    assert_int_equal(
+        store_range(member_store(m), rt_bytes(request.data, request.len), &body, &revision), 0);
     struct fields f = fields_of(rt_bytes(body.data, body.len));
     struct field it;
     while (fields_next(&f, &it) > 0) {

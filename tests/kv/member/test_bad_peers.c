@@ -96,8 +96,9 @@ static void garbage_after_a_good_handshake_ends_the_connection_only(void **state
         assert_int_equal(answer_to(conn, &h, &reason), FRAME_WELCOME);
         struct frame_batch b = {0};
         if (round == 0) { // a message in another member's name
-            peer_put_raft(&b, &(struct raft_message){.type = RAFT_MSG_HEARTBEAT, .from = 99,
-                                                     .to = h.to, .term = 1000});
+            peer_put_raft(&b,
+                          &(struct raft_message){
+                              .type = RAFT_MSG_HEARTBEAT, .from = 99, .to = h.to, .term = 1000});
         } else if (round == 1) { // a frame that has no place here
             peer_put_hello(&b, &h);
         } else { // a payload that is not what its checksum says
@@ -121,9 +122,12 @@ static void a_stranger_is_refused_and_told_why(void **state)
     cluster_init(&c, 3);
     cluster_up(&c);
     struct peer_hello good = hello_of(&c, 0, 1);
-    struct { struct peer_hello h; uint32_t reason; } rows[5] = {
-        {good, PEER_REFUSED_FORMAT},     {good, PEER_REFUSED_CLUSTER},    {good, PEER_REFUSED_MEMBER},
-        {good, PEER_REFUSED_MEMBER},     {good, PEER_REFUSED_GENERATION},
+    struct {
+        struct peer_hello h;
+        uint32_t reason;
+    } rows[5] = {
+        {good, PEER_REFUSED_FORMAT}, {good, PEER_REFUSED_CLUSTER},    {good, PEER_REFUSED_MEMBER},
+        {good, PEER_REFUSED_MEMBER}, {good, PEER_REFUSED_GENERATION},
     };
     rows[0].h.format = 99;
     rows[1].h.cluster_id ^= 1;
@@ -173,7 +177,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

@@ -8,8 +8,14 @@
 static void a_command_comes_back_as_it_was_and_nothing_else_does(void **state)
 {
     (void)state;
-    struct command c = {.kind = STORE_TXN, .leader_only = true, .term = 5, .proposer = UINT64_MAX,
-                        .request = 7, .chosen = 8, .auth_revision = 9, .body = RT_BYTES("body")};
+    struct command c = {.kind = STORE_TXN,
+                        .leader_only = true,
+                        .term = 5,
+                        .proposer = UINT64_MAX,
+                        .request = 7,
+                        .chosen = 8,
+                        .auth_revision = 9,
+                        .body = RT_BYTES("body")};
     struct command back;
     struct rt_buf *entry = command_encode(&c);
     command_set_request(entry, 17);
@@ -46,7 +52,7 @@ static void a_start_counts_and_older_starts_are_found_out(void **state)
     assert_int_equal(generations_begin(g, d, &why), 0);
     assert_int_equal(g->self, 1);
     assert_int_equal(generations_check(g, 70, 5, 555, &why), 0);
-    assert_int_equal(generations_check(g, 70, 5, 555, &why), 0);  // the same start again
+    assert_int_equal(generations_check(g, 70, 5, 555, &why), 0); // the same start again
     assert_int_equal(generations_check(g, 70, 5, 556, &why), MEMBER_REFUSED);
     assert_int_equal(generations_check(g, 70, 4, 444, &why), MEMBER_REFUSED);
     assert_non_null(strstr(why.text, "Replace it"));
@@ -143,7 +149,10 @@ static void settings_that_do_not_hold_together_are_refused(void **state)
     struct member *m;
     struct why why;
     cluster_init(&c, 1);
-    struct { struct member_config config; const char *words; } rows[7];
+    struct {
+        struct member_config config;
+        const char *words;
+    } rows[7];
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         rows[i].config = c.config[0];
     rows[0].config.election_ms = 100, rows[0].words = "--election-timeout";
@@ -171,7 +180,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

@@ -8,10 +8,14 @@
 static void sha1_of_known_texts_is_right(void **state)
 {
     (void)state;
-    static const struct { const char *text; const char *first; } rows[] = {
+    static const struct {
+        const char *text;
+        const char *first;
+    } rows[] = {
         {"", "\xda\x39\xa3\xee\x5e\x6b\x4b\x0d"},
         {"abc", "\xa9\x99\x3e\x36\x47\x06\x81\x6a"},
-        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "\x84\x98\x3e\x44\x1c\x3b\xd2\x6e"},
+        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+         "\x84\x98\x3e\x44\x1c\x3b\xd2\x6e"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         uint8_t digest[20];
@@ -27,8 +31,9 @@ static void the_default_member_has_the_ids_that_every_etcd_has(void **state)
     struct rt_arena arena;
     struct member_seeds seeds;
     rt_arena_init(&arena);
-    assert_int_equal(member_seeds_parse("default=http://localhost:2380", "etcd-cluster", &arena,
-                                        &seeds, NULL), 0);
+    assert_int_equal(
+        member_seeds_parse("default=http://localhost:2380", "etcd-cluster", &arena, &seeds, NULL),
+        0);
     assert_int_equal(seeds.count, 1);
     assert_true(seeds.seed[0].id == UINT64_C(0x8e9e05c52164694d));
     assert_true(member_cluster_id_of(&seeds.seed[0].id, 1) == UINT64_C(0xcdf818194e3a8c32));
@@ -43,9 +48,11 @@ static void three_members_have_the_ids_that_etcd_gives_them(void **state)
     struct member_seeds seeds;
     uint64_t ids[3];
     rt_arena_init(&arena);
-    assert_int_equal(member_seeds_parse("infra1=http://127.0.0.1:12380,infra2=http://127.0.0.1:22380,"
-                                        "infra3=http://127.0.0.1:32380",
-                                        "etcd-cluster-1", &arena, &seeds, NULL), 0);
+    assert_int_equal(
+        member_seeds_parse("infra1=http://127.0.0.1:12380,infra2=http://127.0.0.1:22380,"
+                           "infra3=http://127.0.0.1:32380",
+                           "etcd-cluster-1", &arena, &seeds, NULL),
+        0);
     assert_int_equal(seeds.count, 3);
     for (int i = 0; i < 3; i++)
         ids[i] = seeds.seed[i].id;
@@ -76,8 +83,10 @@ static void a_bad_url_or_cluster_is_refused_with_words(void **state)
 {
     (void)state;
     static const char *const urls[] = {
-        "localhost:2380", "ftp://a:1", "http://a", "http://:1", "http://a:b", "http://a:65536",
-        "http://a:1/path", "http://::1:2380", "http://a:1,http://a:1", "unix://",
+        "localhost:2380",  "ftp://a:1",       "http://a",
+        "http://:1",       "http://a:b",      "http://a:65536",
+        "http://a:1/path", "http://::1:2380", "http://a:1,http://a:1",
+        "unix://",
     };
     static const char *const clusters[] = {
         "http://a:1", "=http://a:1", "a=", "a=http://x:1,b=http://x:1", "a=http://x:1,a=http://x:1",
@@ -122,7 +131,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

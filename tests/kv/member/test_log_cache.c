@@ -10,7 +10,8 @@ static void append(struct log_cache *c, uint64_t from, uint64_t to, uint64_t ter
         struct rt_buf *block = rt_buf_new(len);
         block->len = len;
         memset(block->data, (int)(i & 0xff), len);
-        struct raft_entry e = {.term = term, .index = i, .data = block->data, .block = block, .len = len};
+        struct raft_entry e = {
+            .term = term, .index = i, .data = block->data, .block = block, .len = len};
         log_cache_append(c, &e, 1);
         rt_buf_unref(block);
     }
@@ -168,7 +169,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

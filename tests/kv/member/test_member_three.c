@@ -13,7 +13,8 @@ static void settle_and_compare(struct cluster *c)
     }
     for (int i = 0; i < c->count; i++) {
         assert_int_equal(member_read_barrier(c->member[i], patience()), 0);
-        assert_int_equal(store_hash_kv(member_store(c->member[i]), wanted, &hash[i], &compact, &at), 0);
+        assert_int_equal(store_hash_kv(member_store(c->member[i]), wanted, &hash[i], &compact, &at),
+                         0);
         assert_int_equal(hash[i], hash[0]);
     }
 }
@@ -123,8 +124,9 @@ static int64_t grant(struct member *m, int64_t ttl_s)
     struct rt_string body = {0};
     field_add_int(&body, 1, ttl_s); // LeaseGrantRequest.TTL
     struct store_result result = {0};
-    struct member_proposal p = {
-        .kind = STORE_LEASE_GRANT, .body = rt_bytes(body.data, body.len), .deadline_ns = patience()};
+    struct member_proposal p = {.kind = STORE_LEASE_GRANT,
+                                .body = rt_bytes(body.data, body.len),
+                                .deadline_ns = patience()};
     struct member_outcome out = {.result = &result};
     assert_int_equal(member_propose(m, &p, &out), 0);
     assert_int_equal(result.code, 0);
@@ -194,7 +196,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

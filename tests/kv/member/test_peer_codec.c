@@ -31,9 +31,15 @@ static struct rt_bytes payload_at(const struct rt_buf *wire, size_t at, struct f
 
 static struct raft_message sample(struct raft_entry *entries, uint32_t count)
 {
-    return (struct raft_message){
-        .type = RAFT_MSG_APP, .to = UINT64_MAX, .from = 7, .term = 3, .log_term = 2, .index = 41,
-        .commit = 40, .entries = entries, .count = count};
+    return (struct raft_message){.type = RAFT_MSG_APP,
+                                 .to = UINT64_MAX,
+                                 .from = 7,
+                                 .term = 3,
+                                 .log_term = 2,
+                                 .index = 41,
+                                 .commit = 40,
+                                 .entries = entries,
+                                 .count = count};
 }
 
 static void the_checksum_is_crc32c(void **state)
@@ -86,12 +92,15 @@ static void a_message_with_entries_comes_back_as_it_was(void **state)
 static void a_snapshots_configuration_comes_back_as_it_was(void **state)
 {
     (void)state;
-    struct raft_snapshot snapshot = {
-        .index = 9, .term = 2,
-        .conf = {.voters = {2, {5, 6}}, .outgoing = {1, {5}}, .learners = {1, {8}},
-                 .learners_next = {1, {6}}, .auto_leave = true}};
-    struct raft_message m = {.type = RAFT_MSG_SNAP, .to = 5, .from = 6, .term = 2,
-                             .snapshot = &snapshot};
+    struct raft_snapshot snapshot = {.index = 9,
+                                     .term = 2,
+                                     .conf = {.voters = {2, {5, 6}},
+                                              .outgoing = {1, {5}},
+                                              .learners = {1, {8}},
+                                              .learners_next = {1, {6}},
+                                              .auto_leave = true}};
+    struct raft_message m = {
+        .type = RAFT_MSG_SNAP, .to = 5, .from = 6, .term = 2, .snapshot = &snapshot};
     struct frame_batch b = {0};
     struct frame f;
     struct peer_inbound *in;
@@ -168,7 +177,10 @@ static void damaged_messages_are_read_or_refused(void **state)
 static void messages_that_no_member_sends_are_refused(void **state)
 {
     (void)state;
-    static const struct { const char *what; struct raft_message m; } rows[] = {
+    static const struct {
+        const char *what;
+        struct raft_message m;
+    } rows[] = {
         {"no type", {.to = 1, .from = 2}},
         {"a type beyond the last", {.type = RAFT_MSG_TIMEOUT_NOW + 1, .to = 1, .from = 2}},
         {"a snapshot without one", {.type = RAFT_MSG_SNAP, .to = 1, .from = 2}},
@@ -233,7 +245,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

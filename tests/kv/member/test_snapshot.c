@@ -41,7 +41,8 @@ static void same_rows(struct cluster *c)
         assert_int_equal(member_read_barrier(c->member[i], patience()), 0);
     int64_t revision = store_revision(member_store(c->member[0]));
     for (int i = 0; i < c->count; i++) {
-        assert_int_equal(store_hash_kv(member_store(c->member[i]), revision, &hash[i], &compact, &at), 0);
+        assert_int_equal(
+            store_hash_kv(member_store(c->member[i]), revision, &hash[i], &compact, &at), 0);
         assert_int_equal(hash[i], hash[0]);
     }
 }
@@ -107,7 +108,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

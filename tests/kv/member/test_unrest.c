@@ -74,8 +74,8 @@ static void each_put_is_applied_at_most_once_while_leadership_moves(void **state
     }
     int64_t after = store_revision(member_store(c.member[0]));
     if (after - before < ok || after - before > ok + unknown)
-        fail_msg("%lld revisions for %lld answered and %lld unknown puts", (long long)(after - before),
-                 (long long)ok, (long long)unknown);
+        fail_msg("%lld revisions for %lld answered and %lld unknown puts",
+                 (long long)(after - before), (long long)ok, (long long)unknown);
     cluster_deinit(&c);
 }
 
@@ -84,7 +84,8 @@ static void a_leaders_stages_include_its_followers(void **state)
     (void)state;
     struct cluster c;
     cluster_init(&c, 3);
-    c.config[0].max_inflight_msgs = c.config[1].max_inflight_msgs = c.config[2].max_inflight_msgs = 1;
+    c.config[0].max_inflight_msgs = c.config[1].max_inflight_msgs = c.config[2].max_inflight_msgs =
+        1;
     cluster_up(&c);
     bool complete = false;
     for (int i = 0; i < 50 && !complete; i++) {
@@ -146,7 +147,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

@@ -218,7 +218,7 @@ bool serve_propose(struct service *s, struct grpc_call *call, enum store_command
     *result = (struct store_result){0};
     *out = (struct member_outcome){.result = result};
     if (request.len + SERVICE_ENTRY_OVERHEAD > s->config.max_request_bytes) {
-        serve_fail(s, call, STORE_TOO_LARGE);
+        serve_fail(s, call, MEMBER_TOO_LARGE);
         return false;
     }
     struct member_proposal proposal = {

@@ -27,6 +27,7 @@
     X(STATUS_NOT_LEADER, GRPC_FAILED_PRECONDITION, "etcdserver: not leader")                       \
     X(STATUS_BAD_TRANSFEREE, GRPC_FAILED_PRECONDITION, "etcdserver: bad leader transferee")        \
     X(STATUS_NO_SPACE, GRPC_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")       \
+    X(STATUS_ANSWER_TOO_LARGE, GRPC_RESOURCE_EXHAUSTED, "grpc: trying to send message larger than max; ask for less by limit") \
     X(STATUS_TOO_MANY, GRPC_RESOURCE_EXHAUSTED, "etcdserver: too many requests")                   \
     X(STATUS_CORRUPT, GRPC_DATA_LOSS, "etcdserver: corrupt cluster")                               \
     X(STATUS_NO_LEADER, GRPC_UNAVAILABLE, "etcdserver: no leader")                                 \

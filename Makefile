@@ -66,8 +66,8 @@ $(call room_obj,$1): $(patsubst %,$B/%.o,$(call room_src,$1)) $(if $(filter prot
 	@echo "  LD -r $$@"; ld -r -T runtime/rt_go.ld -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
-# The programs without their main(), for the tests of their parts.
-$B/cmd-parts.rt_go.o: $(patsubst %,$B/%.o,$(filter-out %/main.c,$(wildcard cmd/*/*.c))) runtime/rt_go.ld
+# kvd and kvctl without their main(), for the tests of their parts.
+$B/cmd-parts.rt_go.o: $(patsubst %,$B/%.o,$(filter-out %/main.c,$(wildcard cmd/kvd/*.c cmd/kvctl/*.c))) runtime/rt_go.ld
 	@echo "  LD -r $@"; ld -r -T runtime/rt_go.ld -o $@ $(filter %.o,$^)
 
 $B/gen/%.pb-c.c $B/gen/%.pb-c.h: %.proto

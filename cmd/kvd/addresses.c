@@ -1,4 +1,4 @@
-/* cmd/kvd/addresses.c */
+/* cmd/kvd/addresses.c: URLs of the command line, one by one, each refused with the flag it stands in. */
 #include "cmd/kvd/addresses.h"
 #include "rt/parse.h"
 #include <errno.h>
@@ -51,8 +51,7 @@ int kvd_addresses_read(const char *flag, const char *list, struct rt_arena *aren
         if (err)
             return err;
         out->url[out->count++] = url;
-        list += len;
-        list += *list == ',';
+        list += list[len] ? len + 1 : len;
     }
     return 0;
 }

@@ -71,12 +71,14 @@ enum { FLAGS = sizeof(flags) / sizeof(flags[0]) };
 static const char *const without_effect[] = {
     "auto-compaction-batch-limit", "backend-batch-interval", "backend-batch-limit", "backend-bbolt-freelist-type",
     "bcrypt-cost", "bootstrap-defrag-threshold-megabytes", "compaction-batch-limit", "compaction-sleep-interval",
-    "cors", "debug", "downgrade-check-time", "enable-grpc-gateway", "enable-log-rotation", "enable-pprof", "enable-v2",
+    "compact-hash-check-enabled", "compact-hash-check-time", "cors", "debug", "downgrade-check-time",
+    "enable-distributed-tracing", "enable-grpc-gateway", "enable-lease-checkpoint", "enable-lease-checkpoint-persist",
+    "enable-log-rotation", "enable-pprof", "enable-v2",
     "feature-gates", "grpc-keepalive-interval", "grpc-keepalive-min-time", "grpc-keepalive-timeout", "host-whitelist",
-    "initial-election-tick-advance", "log-format", "log-output", "log-outputs", "log-package-levels",
+    "initial-corrupt-check", "initial-election-tick-advance", "log-format", "log-output", "log-outputs", "log-package-levels",
     "log-rotation-config-json", "logger", "max-concurrent-streams", "max-learners", "max-snapshots", "max-wals",
     "memory-mlock", "metrics", "pre-vote", "proxy", "raft-read-timeout", "raft-write-timeout", "socket-reuse-address",
-    "socket-reuse-port", "strict-reconfig-check", "v2-deprecation", "warning-apply-duration",
+    "socket-reuse-port", "stop-grpc-service-on-defrag", "strict-reconfig-check", "txn-mode-write-with-shared-buffer", "v2-deprecation", "warning-apply-duration",
     "warning-unary-request-duration",
 };
 /* etcd's names that promise something kvd does not give yet: refused. */
@@ -85,6 +87,7 @@ static const struct { const char *name, *why; } not_yet[] = {
     {"cert-file", TLS}, {"key-file", TLS}, {"client-cert-auth", TLS}, {"trusted-ca-file", TLS}, {"auto-tls", TLS},
     {"client-cert-file", TLS}, {"client-key-file", TLS}, {"client-crl-file", TLS}, {"client-cert-allowed-hostname", TLS},
     {"peer-cert-file", TLS}, {"peer-key-file", TLS}, {"peer-client-cert-auth", TLS}, {"peer-trusted-ca-file", TLS},
+    {"peer-client-cert-file", TLS}, {"peer-client-key-file", TLS}, {"peer-skip-client-san-verification", TLS},
     {"peer-auto-tls", TLS}, {"peer-crl-file", TLS}, {"peer-cert-allowed-cn", TLS}, {"peer-cert-allowed-hostname", TLS},
     {"cipher-suites", TLS}, {"tls-min-version", TLS}, {"tls-max-version", TLS}, {"self-signed-cert-validity", TLS},
 #undef TLS
@@ -106,6 +109,15 @@ static const struct flag *find_flag(const char *name)
     for (size_t i = 0; i < FLAGS; i++)
         if (strcmp(flags[i].name, name) == 0)
             return &flags[i];
+    return NULL;
+}
+
+/* Why a name of etcd's is refused, or NULL. */
+static const char *why_not_yet(const char *name)
+{
+    for (size_t i = 0; i < sizeof(not_yet) / sizeof(not_yet[0]); i++)
+        if (strcmp(not_yet[i].name, name) == 0)
+            return not_yet[i].why;
     return NULL;
 }
 
@@ -155,11 +167,15 @@ static const char *nearest(const char *name)
 
 static bool is_choice(const char *choices, const char *text)
 {
-    size_t len = strlen(text);
-    for (const char *c = choices; *c; c += strcspn(c, "|"), c += *c == '|')
-        if (strcspn(c, "|") == len && memcmp(c, text, len) == 0)
+    size_t text_len = strlen(text);
+    for (const char *c = choices;;) {
+        size_t len = strcspn(c, "|");
+        if (len == text_len && memcmp(c, text, len) == 0)
             return true;
-    return false;
+        if (!c[len])
+            return false;
+        c += len + 1;
+    }
 }
 
 static int parse_switch(const char *text, bool *out)
@@ -223,8 +239,8 @@ static bool assign(const struct flag *flag, const char *text, const char *where,
             why_set(why, "%s: %s is out of range: from %s to %s", where, text, rt_format_duration(flag->min, low),
                     rt_format_duration(flag->max, high));
         } else {
-            why_set(why, "%s: %s is out of range: from %" PRId64 " to %" PRId64 " %s", where, text, flag->min,
-                    flag->max, units[flag->kind]);
+            why_set(why, "%s: %s is out of range: from %" PRId64 " to %" PRId64 "%s%s", where, text, flag->min,
+                    flag->max, *units[flag->kind] ? " " : "", units[flag->kind]);
         }
         return false;
     }
@@ -283,40 +299,58 @@ static const char *env_value(char **env, const char *name)
     return NULL;
 }
 
+/* The variable that sets `flag`, its name in `name`; NULL when there is none. An empty one does not count. */
+static const char *env_of(char **env, const char *flag, char *name, size_t cap)
+{
+    static const char *const prefixes[] = {"KVD_", "ETCD_"};
+    for (size_t p = 0; p < 2; p++) {
+        const char *value = env_value(env, env_name(prefixes[p], flag, name, cap));
+        if (value && *value)
+            return value;
+    }
+    return NULL;
+}
+
 static bool read_environment(char **env, const bool *set, struct kvd_flags *out, struct why *why)
 {
+    char name[96];
     for (size_t i = 0; i < FLAGS; i++) {
-        char name[96];
-        static const char *const prefixes[] = {"KVD_", "ETCD_"};
-        for (size_t p = 0; p < 2; p++) {
-            const char *value = env_value(env, env_name(prefixes[p], flags[i].name, name, sizeof name));
-            if (!value || !*value)
-                continue;
-            if (set[i]) {
-                why_set(why, "conflicting environment variable \"%s\" is shadowed by corresponding command-line flag "
-                             "(either unset environment variable or disable flag)", name);
-                return false;
-            }
-            if (!assign(&flags[i], value, name, out, why))
-                return false;
-            break;
+        const char *value = env_of(env, flags[i].name, name, sizeof name);
+        if (value && set[i]) {
+            why_set(why, "conflicting environment variable \"%s\" is shadowed by corresponding command-line flag "
+                         "(either unset environment variable or disable flag)", name);
+            return false;
         }
+        if (value && !assign(&flags[i], value, name, out, why))
+            return false;
     }
     return true;
 }
 
-/* A name of etcd's that is no flag of ours. True when it was dealt with by a warning. */
-static bool tolerate(const char *name, bool has_value, char **argv, int argc, int *at, struct rt_string *warnings,
-                     struct why *why)
+/* Whoever asks by a variable for what kvd cannot give is told so, as on the command line. */
+static bool read_foreign_environment(char **env, struct rt_string *warnings, struct why *why)
 {
+    char name[96];
     for (size_t i = 0; i < sizeof(not_yet) / sizeof(not_yet[0]); i++)
-        if (strcmp(not_yet[i].name, name) == 0) {
-            why_set(why, "--%s: %s", name, not_yet[i].why);
+        if (env_of(env, not_yet[i].name, name, sizeof name)) {
+            why_set(why, "%s: %s", name, not_yet[i].why);
             return false;
         }
+    for (size_t i = 0; i < sizeof(without_effect) / sizeof(without_effect[0]); i++)
+        if (env_of(env, without_effect[i], name, sizeof name))
+            rt_string_printf(warnings, "%s has no effect in kvd\n", name);
+    return true;
+}
+
+/* A name that is no flag of ours. True when it was dealt with by a warning. */
+static bool tolerate(const char *name, struct rt_string *warnings, struct why *why)
+{
+    const char *refusal = why_not_yet(name);
+    if (refusal) {
+        why_set(why, "--%s: %s", name, refusal);
+        return false;
+    }
     if (is_without_effect(name)) {
-        if (!has_value && *at + 1 < argc && argv[*at + 1][0] != '-')
-            ++*at; // its value
         rt_string_printf(warnings, "--%s has no effect in kvd\n", name);
         return true;
     }
@@ -345,8 +379,10 @@ static bool read_arguments(int argc, char **argv, bool *set, struct rt_arena *ar
         const char *value = arg[name_len] ? arg + name_len + 1 : NULL;
         const struct flag *flag = find_flag(name);
         if (!flag) {
-            if (!tolerate(name, value != NULL, argv, argc, &i, warnings, why))
+            if (!tolerate(name, warnings, why))
                 return false;
+            if (!value && i + 1 < argc && argv[i + 1][0] != '-')
+                i++; // its value
             continue;
         }
         if (!value && flag->kind == SWITCH)
@@ -384,7 +420,8 @@ enum kvd_flags_verdict kvd_flags_read(int argc, char **argv, char **env, struct 
         bool ok = assign(&flags[i], flags[i].standard, flags[i].name, out, why);
         assert(ok);
     }
-    if (!read_arguments(argc, argv, set, arena, out, warnings, why) || !read_environment(env, set, out, why))
+    if (!read_arguments(argc, argv, set, arena, out, warnings, why) || !read_environment(env, set, out, why) ||
+        !read_foreign_environment(env, warnings, why))
         return KVD_FLAGS_WRONG;
     if (out->election_ms < 5 * out->heartbeat_ms) {
         why_set(why, "--election-timeout %" PRId64 " ms must be at least 5 times --heartbeat-interval %" PRId64 " ms",

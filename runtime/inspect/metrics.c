@@ -26,7 +26,7 @@ struct series {
     struct node node;
     struct rt_counter value;
     struct rt_histogram *histogram; // FAMILY_HISTOGRAM: this, or hdr
-    const struct rt_hdr *hdr;
+    struct rt_hdr *hdr;
     const int64_t *bounds_ns;
     int bound_count;
     double (*fn)(void *arg);        // computed when read, else NULL
@@ -74,6 +74,7 @@ static void series_free(struct series *s)
 {
     if (s->histogram)
         histogram_free(s->histogram);
+    rt_hdr_free(s->hdr);
     rt_free(s->node.key);
     rt_free(s);
 }
@@ -177,15 +178,14 @@ struct rt_histogram *rt_metrics_histogram(struct rt_metrics *m, const char *name
     return series_insert(family_of(m, name, help, FAMILY_HISTOGRAM), fresh, labels)->histogram;
 }
 
-void rt_metrics_hdr(struct rt_metrics *m, const char *name, const char *labels, const char *help,
-                    const struct rt_hdr *h, const int64_t *bounds_ns, int count)
+struct rt_hdr *rt_metrics_hdr(struct rt_metrics *m, const char *name, const char *labels,
+                              const char *help, const int64_t *bounds_ns, int count)
 {
     struct series *fresh = rt_alloc_zero(sizeof(*fresh));
-    fresh->hdr = h;
+    fresh->hdr = rt_hdr_new();
     fresh->bounds_ns = bounds_ns;
     fresh->bound_count = count;
-    struct series *s = series_insert(family_of(m, name, help, FAMILY_HISTOGRAM), fresh, labels);
-    assert(s->hdr == h); // else two owners would give two truths
+    return series_insert(family_of(m, name, help, FAMILY_HISTOGRAM), fresh, labels)->hdr;
 }
 
 static void write_help(struct rt_string *out, const struct family *f)

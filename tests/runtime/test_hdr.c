@@ -280,13 +280,15 @@ static void metrics_count_by_bounds_and_end_with_the_total(void **state)
 {
     (void)state;
     static const int64_t bounds[] = {50000, 1000000, 10 * RT_SECOND};
-    struct rt_hdr *h = rt_hdr_new();
+    struct rt_metrics *m = rt_metrics_new();
+    struct rt_hdr *h =
+        rt_metrics_hdr(m, "x_seconds", "stage=\"a\"", "Help.", bounds, ARRAY_LEN(bounds));
+    assert_ptr_equal(
+        h, rt_metrics_hdr(m, "x_seconds", "stage=\"a\"", "Help.", bounds, ARRAY_LEN(bounds)));
     rt_hdr_record(h, 20000);
     rt_hdr_record(h, 500000);
     rt_hdr_record(h, 500000);
     rt_hdr_record(h, 20 * RT_SECOND);
-    struct rt_metrics *m = rt_metrics_new();
-    rt_metrics_hdr(m, "x_seconds", "stage=\"a\"", "Help.", h, bounds, ARRAY_LEN(bounds));
     struct rt_string out = {0};
     rt_metrics_write(m, &out);
     assert_string_equal(rt_string_cstr(&out), "# HELP x_seconds Help.\n"
@@ -299,7 +301,6 @@ static void metrics_count_by_bounds_and_end_with_the_total(void **state)
                                               "x_seconds_count{stage=\"a\"} 4\n");
     rt_string_deinit(&out);
     rt_metrics_free(m);
-    rt_hdr_free(h);
 }
 
 static const struct CMUnitTest tests[] = {

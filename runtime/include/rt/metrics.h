@@ -31,11 +31,11 @@ struct rt_histogram *rt_metrics_histogram(struct rt_metrics *m, const char *name
 void rt_histogram_observe_ns(struct rt_histogram *h, int64_t ns); // never parks
 void rt_histogram_observe(struct rt_histogram *h, double value);
 
-/* A histogram that is kept as rt/hdr.h says, for /metrics: `count` upper bounds in nanoseconds, rising
- * (borrowed, like h: both outlive m). The same name and labels must come with the same h. */
+/* A histogram kept in HdrHistogram's layout (rt/hdr.h), for quantiles and for /metrics, where it shows
+ * `count` upper bounds in nanoseconds, rising (borrowed: they outlive m). m owns it. */
 struct rt_hdr;
-void rt_metrics_hdr(struct rt_metrics *m, const char *name, const char *labels, const char *help,
-                    const struct rt_hdr *h, const int64_t *bounds_ns, int count);
+struct rt_hdr *rt_metrics_hdr(struct rt_metrics *m, const char *name, const char *labels,
+                              const char *help, const int64_t *bounds_ns, int count);
 
 /* The text format 0.0.4, appended; families in order of name. */
 void rt_metrics_write(struct rt_metrics *m, struct rt_string *out);

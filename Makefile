@@ -42,7 +42,7 @@ needs_tests/proto      := proto
 needs_tests/kv/store   := kv/store proto
 needs_tests/kv/member  := kv/member kv/store proto raft wal
 needs_tests/kv/service := $(LIB_ROOMS)
-needs_tests/cmd        := cmd/parts $(LIB_ROOMS)
+needs_tests/cmd        := cmd/parts proto
 needs_tests/bench      := $(LIB_ROOMS)
 needs_tests/fault      := $(LIB_ROOMS)
 needs_tests/sim        := $(LIB_ROOMS)
@@ -66,8 +66,8 @@ $(call room_obj,$1): $(patsubst %,$B/%.o,$(call room_src,$1)) $(if $(filter prot
 	@echo "  LD -r $$@"; ld -r -T runtime/rt_go.ld -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
-# kvd and kvctl without their main(), for the tests of their parts.
-$B/cmd-parts.rt_go.o: $(patsubst %,$B/%.o,$(filter-out %/main.c,$(wildcard cmd/kvd/*.c cmd/kvctl/*.c))) runtime/rt_go.ld
+# The parts of kvd and kvctl that need no cluster, for their tests.
+$B/cmd-parts.rt_go.o: $(patsubst %,$B/%.o,$(filter-out %/main.c %/wire.c,$(wildcard cmd/kvd/*.c cmd/kvctl/*.c))) runtime/rt_go.ld
 	@echo "  LD -r $@"; ld -r -T runtime/rt_go.ld -o $@ $(filter %.o,$^)
 
 $B/gen/%.pb-c.c $B/gen/%.pb-c.h: %.proto

@@ -283,8 +283,7 @@ int command_member_list(struct kvctl *k)
         cells[5] = m->islearner ? "true" : "false";
     }
     if (k->format == FORMAT_JSON) {
-        print_json_message(&k->out, &r->base);
-        rt_string_append(&k->out, "\n", 1);
+        print_json_line(k, &r->base);
     } else if (k->format == FORMAT_FIELDS) {
         member_fields(k, r);
     } else if (k->format == FORMAT_TABLE) {
@@ -315,8 +314,7 @@ static int alarm_call(struct kvctl *k, int action, uint64_t member, int type, Et
 static void print_alarms(struct kvctl *k, const Etcdserverpb__AlarmResponse *r)
 {
     if (k->format == FORMAT_JSON) {
-        print_json_message(&k->out, &r->base);
-        rt_string_append(&k->out, "\n", 1);
+        print_json_line(k, &r->base);
         return;
     }
     if (k->format == FORMAT_FIELDS)

@@ -166,18 +166,11 @@ bool request_delete(struct kvctl *k, struct rt_string *out)
     return true;
 }
 
-static bool refuse_table(struct kvctl *k)
-{
-    if (k->format == FORMAT_TABLE)
-        k->exit = kvctl_fail(KVCTL_BAD_ARGS, "%s cannot be printed as a table; use simple, json or fields", k->command);
-    return k->format == FORMAT_TABLE;
-}
-
 int command_put(struct kvctl *k)
 {
     struct rt_string request = {0};
     Etcdserverpb__PutResponse *answer;
-    if (refuse_table(k) || !request_put(k, &request))
+    if (kvctl_refuse_table(k) || !request_put(k, &request))
         return k->exit;
     int status = kvctl_call(k, "/etcdserverpb.KV/Put", &request, &etcdserverpb__put_response__descriptor, &answer);
     rt_string_deinit(&request);
@@ -192,7 +185,7 @@ int command_get(struct kvctl *k)
     struct rt_string request = {0};
     Etcdserverpb__RangeResponse *answer;
     bool keys_only, values_only;
-    if (refuse_table(k) || !request_range(k, &request, &keys_only, &values_only))
+    if (kvctl_refuse_table(k) || !request_range(k, &request, &keys_only, &values_only))
         return k->exit;
     int status = kvctl_call(k, "/etcdserverpb.KV/Range", &request, &etcdserverpb__range_response__descriptor, &answer);
     rt_string_deinit(&request);
@@ -206,7 +199,7 @@ int command_del(struct kvctl *k)
 {
     struct rt_string request = {0};
     Etcdserverpb__DeleteRangeResponse *answer;
-    if (refuse_table(k) || !request_delete(k, &request))
+    if (kvctl_refuse_table(k) || !request_delete(k, &request))
         return k->exit;
     int status = kvctl_call(k, "/etcdserverpb.KV/DeleteRange", &request, &etcdserverpb__delete_range_response__descriptor, &answer);
     rt_string_deinit(&request);

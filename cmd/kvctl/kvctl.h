@@ -56,6 +56,9 @@ bool kvctl_options(struct kvctl *k, const struct option *options, uint32_t count
 int kvctl_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool kvctl_over(struct kvctl *k, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* True: this answer cannot be printed as a table and one was asked for; printed, k->exit is the status. */
+bool kvctl_refuse_table(struct kvctl *k);
+
 /* ---- Calls (client.c) ---- */
 
 /* Call one method at whichever endpoint answers; a failed write is not tried again elsewhere unless
@@ -76,6 +79,7 @@ int kvctl_flush(struct kvctl *k);
 /* ---- Printing (print_*.c) ---- */
 
 void print_json_message(struct rt_string *out, const ProtobufCMessage *message);
+void print_json_line(struct kvctl *k, const ProtobufCMessage *message); // the message and a line's end
 void print_json_text(struct rt_string *out, const char *text, size_t len);
 void print_go_quoted(struct rt_string *out, struct rt_bytes bytes); // as Go's %q
 void print_bytes(struct kvctl *k, struct rt_bytes bytes);            // raw, or \x.. with --hex
@@ -116,6 +120,11 @@ int command_move_leader(struct kvctl *k);
 bool request_put(struct kvctl *k, struct rt_string *out);
 bool request_range(struct kvctl *k, struct rt_string *out, bool *keys_only, bool *values_only);
 bool request_delete(struct kvctl *k, struct rt_string *out);
+
+/* Lines of a transaction, cut up in place: target("key") op "operand" as a Compare, field 1 of a TxnRequest;
+ * put, get or del with their options as a RequestOp in field `number`. False: printed, k->exit. */
+bool txn_add_compare(struct kvctl *k, struct rt_string *out, char *line);
+bool txn_add_operation(struct kvctl *k, struct rt_string *out, uint32_t number, char *line);
 
 static inline struct rt_bytes kvctl_text(const char *text) { return rt_bytes(text, strlen(text)); }
 static inline struct rt_bytes kvctl_blob(ProtobufCBinaryData d) { return rt_bytes(d.data, d.len); }

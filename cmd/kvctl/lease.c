@@ -3,13 +3,6 @@
 #include "rt/parse.h"
 #include <inttypes.h>
 
-static bool refuse_table(struct kvctl *k)
-{
-    if (k->format == FORMAT_TABLE)
-        k->exit = kvctl_fail(KVCTL_BAD_ARGS, "%s cannot be printed as a table; use simple, json or fields", k->command);
-    return k->format == FORMAT_TABLE;
-}
-
 static bool read_id(struct kvctl *k, int64_t *id)
 {
     uint64_t value;
@@ -35,7 +28,7 @@ static void add_json_header(struct rt_string *out, const Etcdserverpb__ResponseH
 int command_lease_grant(struct kvctl *k)
 {
     int64_t ttl_s;
-    if (refuse_table(k) || !kvctl_options(k, NULL, 0, 1, 1, "lease grant <ttl in seconds>"))
+    if (kvctl_refuse_table(k) || !kvctl_options(k, NULL, 0, 1, 1, "lease grant <ttl in seconds>"))
         return k->exit;
     if (rt_parse_i64(k->args[0], &ttl_s))
         return kvctl_fail(KVCTL_BAD_ARGS, "bad TTL \"%s\": it is a whole number of seconds", k->args[0]);
@@ -62,7 +55,7 @@ int command_lease_grant(struct kvctl *k)
 int command_lease_revoke(struct kvctl *k)
 {
     int64_t id = 0;
-    if (refuse_table(k) || !kvctl_options(k, NULL, 0, 1, 1, "lease revoke <lease id>") || !read_id(k, &id))
+    if (kvctl_refuse_table(k) || !kvctl_options(k, NULL, 0, 1, 1, "lease revoke <lease id>") || !read_id(k, &id))
         return k->exit;
     struct rt_string request = {0};
     Etcdserverpb__LeaseRevokeResponse *r;
@@ -72,8 +65,7 @@ int command_lease_revoke(struct kvctl *k)
     if (status)
         return status;
     if (k->format == FORMAT_JSON) {
-        print_json_message(&k->out, &r->base);
-        rt_string_append(&k->out, "\n", 1);
+        print_json_line(k, &r->base);
     } else if (k->format == FORMAT_FIELDS) {
         print_fields_header(&k->out, r->header);
     } else {
@@ -106,7 +98,7 @@ int command_lease_timetolive(struct kvctl *k)
     bool keys = false;
     const struct option options[] = {{"keys", 0, OPTION_SWITCH, &keys, "also the keys that are attached"}};
     int64_t id = 0;
-    if (refuse_table(k) || !kvctl_options(k, options, 1, 1, 1, "lease timetolive [options] <lease id>") || !read_id(k, &id))
+    if (kvctl_refuse_table(k) || !kvctl_options(k, options, 1, 1, 1, "lease timetolive [options] <lease id>") || !read_id(k, &id))
         return k->exit;
     struct rt_string request = {0};
     Etcdserverpb__LeaseTimeToLiveResponse *r;
@@ -117,8 +109,7 @@ int command_lease_timetolive(struct kvctl *k)
     if (status)
         return status;
     if (k->format == FORMAT_JSON) {
-        print_json_message(&k->out, &r->base);
-        rt_string_append(&k->out, "\n", 1);
+        print_json_line(k, &r->base);
     } else if (k->format == FORMAT_FIELDS) {
         print_fields_header(&k->out, r->header);
         rt_string_printf(&k->out, "\"ID\" : %" PRId64 "\n\"TTL\" : %" PRId64 "\n\"GrantedTTL\" : %" PRId64 "\n", r->id, r->ttl, r->grantedttl);
@@ -135,7 +126,7 @@ int command_lease_timetolive(struct kvctl *k)
 
 int command_lease_list(struct kvctl *k)
 {
-    if (refuse_table(k) || !kvctl_options(k, NULL, 0, 0, 0, "lease list"))
+    if (kvctl_refuse_table(k) || !kvctl_options(k, NULL, 0, 0, 0, "lease list"))
         return k->exit;
     struct rt_string request = {0};
     Etcdserverpb__LeaseLeasesResponse *r;
@@ -143,8 +134,7 @@ int command_lease_list(struct kvctl *k)
     if (status)
         return status;
     if (k->format == FORMAT_JSON) {
-        print_json_message(&k->out, &r->base);
-        rt_string_append(&k->out, "\n", 1);
+        print_json_line(k, &r->base);
         return kvctl_flush(k);
     }
     if (k->format == FORMAT_FIELDS)
@@ -199,7 +189,7 @@ int command_lease_keep_alive(struct kvctl *k)
     bool once = false;
     const struct option options[] = {{"once", 0, OPTION_SWITCH, &once, "renew once and end"}};
     int64_t id = 0, ttl_s = 1;
-    if (refuse_table(k) || !kvctl_options(k, options, 1, 1, 1, "lease keep-alive [options] <lease id>") || !read_id(k, &id))
+    if (kvctl_refuse_table(k) || !kvctl_options(k, options, 1, 1, 1, "lease keep-alive [options] <lease id>") || !read_id(k, &id))
         return k->exit;
     struct grpc_stream *stream;
     int status = kvctl_stream(k, "/etcdserverpb.Lease/LeaseKeepAlive", &stream);

@@ -133,8 +133,7 @@ static bool split_endpoints(struct kvctl *k, const char *list)
             return kvctl_over(k, KVCTL_BAD_ARGS, "more than %d endpoints", KVCTL_ENDPOINTS_MAX);
         if (len)
             k->endpoints[k->endpoint_count++] = rt_arena_printf(&k->arena, "%.*s", (int)len, list);
-        list += len;
-        list += *list == ',';
+        list += list[len] ? len + 1 : len;
     }
     return k->endpoint_count ? true : kvctl_over(k, KVCTL_BAD_ARGS, "no endpoint is given");
 }

@@ -30,6 +30,14 @@ bool kvctl_over(struct kvctl *k, int status, const char *format, ...)
     return false;
 }
 
+bool kvctl_refuse_table(struct kvctl *k)
+{
+    if (k->format != FORMAT_TABLE)
+        return false;
+    k->exit = kvctl_fail(KVCTL_BAD_ARGS, "%s cannot be printed as a table; use simple, json or fields", k->command);
+    return true;
+}
+
 static const struct option *find(const struct option *options, uint32_t count, const char *word, size_t len)
 {
     for (uint32_t i = 0; i < count; i++)

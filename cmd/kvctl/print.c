@@ -61,7 +61,7 @@ void print_fields_kv(struct rt_string *out, const char *prefix, const Mvccpb__Ke
     rt_string_printf(out, "\n\"%sLease\" : %" PRId64 "\n", prefix, kv->lease);
 }
 
-static void json_line(struct kvctl *k, const ProtobufCMessage *m)
+void print_json_line(struct kvctl *k, const ProtobufCMessage *m)
 {
     print_json_message(&k->out, m);
     rt_string_append(&k->out, "\n", 1);
@@ -78,7 +78,7 @@ static void range_fields(struct kvctl *k, const Etcdserverpb__RangeResponse *r)
 void print_range(struct kvctl *k, const Etcdserverpb__RangeResponse *r, bool keys_only, bool values_only)
 {
     if (k->format == FORMAT_JSON) {
-        json_line(k, &r->base);
+        print_json_line(k, &r->base);
     } else if (k->format == FORMAT_FIELDS) {
         range_fields(k, r);
     } else {
@@ -93,7 +93,7 @@ void print_range(struct kvctl *k, const Etcdserverpb__RangeResponse *r, bool key
 void print_put(struct kvctl *k, const Etcdserverpb__PutResponse *r)
 {
     if (k->format == FORMAT_JSON) {
-        json_line(k, &r->base);
+        print_json_line(k, &r->base);
     } else if (k->format == FORMAT_FIELDS) {
         print_fields_header(&k->out, r->header);
         if (r->prev_kv)
@@ -108,7 +108,7 @@ void print_put(struct kvctl *k, const Etcdserverpb__PutResponse *r)
 void print_delete(struct kvctl *k, const Etcdserverpb__DeleteRangeResponse *r)
 {
     if (k->format == FORMAT_JSON) {
-        json_line(k, &r->base);
+        print_json_line(k, &r->base);
         return;
     }
     if (k->format == FORMAT_FIELDS)
@@ -126,7 +126,7 @@ void print_delete(struct kvctl *k, const Etcdserverpb__DeleteRangeResponse *r)
 void print_txn(struct kvctl *k, const Etcdserverpb__TxnResponse *r)
 {
     if (k->format == FORMAT_JSON) {
-        json_line(k, &r->base);
+        print_json_line(k, &r->base);
         return;
     }
     if (k->format == FORMAT_FIELDS) {

@@ -73,8 +73,7 @@ static char *cut_word(char *at, char **word)
 static const char *const targets[] = {"version", "create", "mod", "value", "lease"};
 static const char *const short_targets[] = {"ver", "c", "m", "val", "lease"};
 
-/* target("key") op "operand" as a Compare message. False: printed. */
-static bool add_compare(struct kvctl *k, struct rt_string *out, char *line)
+bool txn_add_compare(struct kvctl *k, struct rt_string *out, char *line)
 {
     char *open = strchr(line, '('), *key, *operand;
     if (!open)
@@ -124,8 +123,7 @@ static bool add_compare(struct kvctl *k, struct rt_string *out, char *line)
     return true;
 }
 
-/* put, get or del with their options as a RequestOp in field `number`. */
-static bool add_operation(struct kvctl *k, struct rt_string *out, uint32_t number, char *line)
+bool txn_add_operation(struct kvctl *k, struct rt_string *out, uint32_t number, char *line)
 {
     char *words[64];
     int count = 0;
@@ -175,7 +173,7 @@ static bool read_part(struct kvctl *k, struct rt_string *out, uint32_t number, c
         if (!line || !*skip_space(line))
             return true;
         line = skip_space(line);
-        if (!(number == 1 ? add_compare(k, out, line) : add_operation(k, out, number, line)))
+        if (!(number == 1 ? txn_add_compare(k, out, line) : txn_add_operation(k, out, number, line)))
             return false;
     }
 }
@@ -186,8 +184,8 @@ int command_txn(struct kvctl *k)
     const struct option options[] = {{"interactive", 'i', OPTION_SWITCH, &interactive, "prompt for each part"}};
     if (!kvctl_options(k, options, 1, 0, 0, "txn [options]   (its lines on stdin)"))
         return k->exit;
-    if (k->format == FORMAT_TABLE)
-        return kvctl_fail(KVCTL_BAD_ARGS, "txn cannot be printed as a table; use simple, json or fields");
+    if (kvctl_refuse_table(k))
+        return k->exit;
     struct rt_string request = {0};
     Etcdserverpb__TxnResponse *answer;
     interactive |= isatty(0);

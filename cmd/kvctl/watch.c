@@ -111,8 +111,8 @@ int command_watch(struct kvctl *k)
     struct watch_asked w = {0};
     if (!read_asked(k, &w))
         return k->exit;
-    if (k->format == FORMAT_TABLE)
-        return kvctl_fail(KVCTL_BAD_ARGS, "watch cannot be printed as a table; use simple, json or fields");
+    if (kvctl_refuse_table(k))
+        return k->exit;
     int64_t next_rev = w.rev;
     int status;
     while ((status = follow(k, &w, &next_rev)) == -1) {

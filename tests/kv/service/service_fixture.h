@@ -104,7 +104,7 @@ static inline ProtobufCBinaryData blob(const char *text)
 
 static inline bool blob_is(ProtobufCBinaryData d, const char *text)
 {
-    return d.len == strlen(text) && memcmp(d.data, text, d.len) == 0;
+    return d.len == strlen(text) && (d.len == 0 || memcmp(d.data, text, d.len) == 0);
 }
 
 /* Bytes to a method; the answer is the caller's reference, NULL when s->status is not OK. */

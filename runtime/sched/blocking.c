@@ -83,7 +83,7 @@ static bool leave(struct m *m)
         if (load_acquire(&p->m) == m &&
             atomic_compare_exchange_strong(&p->status, &status, P_RUNNING)) {
             atomic_fetch_sub(&sched.syscall_p_count, 1);
-            m->p = p;
+            idle_attach(m, p); // another M may have had it, and be in a call itself
             return true;
         }
         p = idle_take_p();

@@ -30,7 +30,9 @@ enum g_status { G_FREE, G_RUNNABLE, G_RUNNING, G_PARKED, G_BLOCKING };
  *       find the token, or the next sched_park, which then returns at once. */
 enum { NOT_PARKED, PARKED, WOKEN };
 
-enum preempt_kind { PREEMPT_NONE, PREEMPT_SLICE, PREEMPT_NEED };
+/* By need, at the end of a slice, and after several slices: who holds an rt_mutex is not stopped by
+ * need, and by slice at most once before it unlocks; OVERDUE stops it all the same. */
+enum preempt_kind { PREEMPT_NONE, PREEMPT_NEED, PREEMPT_SLICE, PREEMPT_OVERDUE };
 
 /* The no-preempt count: runtime's in the low half, the program's (rt_nopreempt_begin) above. */
 enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
@@ -45,6 +47,8 @@ struct g {
     _Atomic uint8_t status;
     _Atomic uint8_t reason;         // enum park_reason, while parked
     bool urgent;                    // const while it lives
+    bool was_sliced;                // itself: stopped once since it took its first lock
+    uint32_t locks;                 // itself: rt_mutexes it holds
     uint16_t pins;                  // itself
     struct m *pinned_m;             // itself; NULL: runs anywhere
     struct g_wait wait;
@@ -75,6 +79,8 @@ struct m {
     struct g *picked;               // chosen by the fast path, to be run by the loop
     struct g *pinned_g;             // wired to this thread
     bool spinning;
+    bool woken;                     // to search, and has not found anything yet
+    bool events_first;              // what is readied now goes ahead of the queue
     struct p *blocking_p;           // the P it had before a blocking call
     struct g *ready_first, *ready_last; // readied while it had no P
     uint32_t random;
@@ -101,7 +107,8 @@ enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32 };
 struct p {
     // owner P
     uint32_t until_slow;            // turns until the global queue, clock and poller get a look
-    uint32_t next_streak;           // turns in a row taken from `next`
+    uint32_t next_streak;           // turns taken from `next` since the ring had one
+    uint32_t burst;                 // this many urgent turns may follow each other
     bool urgent_turn;               // the last turn was an urgent one
     uint32_t free_count;
     struct g *free;                 // warm slots, newest first
@@ -114,6 +121,8 @@ struct p {
     struct g *_Atomic resume;       // preempted by need; same
     _Atomic uint32_t attention;     // set by sysmon: look at timers and poller at the next turn
     _Atomic uint32_t slice;         // bumped by the owner when a new slice begins
+    _Atomic int64_t slice_used_ns;  // what the one who runs had used of it before
+    int64_t resume_used_ns;         // owner P: the same of `resume`
     _Atomic uint32_t status;        // enum p_status; leaves SYSCALL by CAS
     struct m *_Atomic m;            // while RUNNING
     struct p *idle_next;            // idle_lock
@@ -122,9 +131,12 @@ struct p {
     struct timers timers __attribute__((aligned(64)));
 
     // sysmon only
-    uint32_t seen_slice;
+    _Atomic uint32_t seen_slice;    // others read
     _Atomic int64_t seen_since_ns;  // since when that slice is seen; others read
+    int64_t asked_ns;               // when its G was last asked to end its slice
+    uint64_t seen_switches;
     struct g *seen_next;
+    _Atomic int64_t need_asked_ns;  // when it was last asked to make room; any thread
     struct g *_Atomic old_next;     // set by sysmon: waits too long, thieves may take it
 } __attribute__((aligned(64)));
 
@@ -187,6 +199,14 @@ struct m *m_current(void);
 
 /* Time as the scheduler sees it: the simulated world's, else the real clock. */
 int64_t sched_now_ns(void);
+
+/* It holds a lock that others may need, and a request of this kind has to wait for its unlock.
+ * Context: signal-safe; its own thread. */
+static inline bool g_is_let_go_on(const struct g *gp, uint8_t kind)
+{
+    return gp->locks > 0 &&
+           (kind == PREEMPT_NEED || (kind == PREEMPT_SLICE && gp->was_sliced));
+}
 
 /* Honour a pending request for preemption, unless it is held off. At the exit of runtime calls. */
 void g_check_preempt(void);

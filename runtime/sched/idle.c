@@ -10,7 +10,6 @@ enum {
     SPIN_NS = 30 * 1000,
     SPIN_POLL_EVERY = 16,     // rounds of looking at queues between two looks at the poller
     SPIN_USELESS_MAX = 8,     // after so many in vain, only every so many-th one spins
-    NEED_MIN_RUN_NS = 100 * 1000,
 };
 
 void idle_attach(struct m *m, struct p *p)
@@ -35,6 +34,7 @@ bool idle_retake(struct p *p)
     if (load_relaxed(&p->status) != P_SYSCALL ||
         !atomic_compare_exchange_strong(&p->status, &status, P_RUNNING))
         return false;
+    store_relaxed(&p->m, NULL); // a signal meant for who runs it would interrupt the call
     atomic_fetch_sub(&sched.syscall_p_count, 1);
     atomic_fetch_add_explicit(&sched.handoffs, 1, memory_order_relaxed);
     return true;
@@ -62,7 +62,8 @@ struct p *idle_take_p(void)
 
 void idle_give(struct m *m, struct p *p, bool spinning)
 {
-    m->spinning = spinning; // it reads this after next_p
+    m->spinning = spinning; // it reads these after next_p
+    m->woken = spinning;
     store_release(&m->next_p, p);
     store_release(&m->wake, 1);
     futex_wake(&m->wake, 1);
@@ -87,18 +88,22 @@ void idle_wake_one(void)
 {
     if (sched.simulated)
         return;
-    full_barrier();                                                   // (B)
-    if (load_relaxed(&sched.idle_p_count) + load_relaxed(&sched.syscall_p_count) == 0 ||
-        load_relaxed(&sched.spinning) > 0 || load_relaxed(&sched.stopping)) // (C)
-        return;
-    uint32_t none = 0;
-    if (!atomic_compare_exchange_strong(&sched.spinning, &none, 1))
-        return;
-    struct p *p = idle_take_p();
-    if (p)
-        wake_m(p, true);
-    else
-        atomic_fetch_sub(&sched.spinning, 1);
+    for (;;) {
+        full_barrier();                                                   // (B)
+        if (load_relaxed(&sched.idle_p_count) + load_relaxed(&sched.syscall_p_count) == 0 ||
+            load_relaxed(&sched.spinning) > 0 || load_relaxed(&sched.stopping)) // (C)
+            return;
+        uint32_t none = 0;
+        if (!atomic_compare_exchange_strong(&sched.spinning, &none, 1))
+            return;
+        struct p *p = idle_take_p();
+        if (p) {
+            wake_m(p, true);
+            return;
+        }
+        // For a moment we were a spinner that finds nothing. Who submitted meanwhile relied on it.
+        atomic_fetch_sub(&sched.spinning, 1); // (G)
+    }
 }
 
 static bool p_has_work(struct p *p)
@@ -159,13 +164,18 @@ void idle_flush_ready(struct m *m)
         return;
     m->ready_first = m->ready_last = NULL;
     struct p *p = m->p;
-    while (first && p && runq_put(first->urgent ? &p->urgent : &p->ring, first))
+    while (first && p) {
+        bool ahead = first->urgent || m->events_first;
+        if (!runq_put(ahead ? &p->urgent : &p->ring, first))
+            break;
+        p->burst += m->events_first;
         first = first->next;
+    }
     if (first) {
         uint32_t count = 0;
         for (struct g *gp = first; gp; gp = gp->next)
             count++;
-        globq_put_list(first, last, count);
+        globq_put_woken(first, last, count);
     }
     if (!p || runq_len(&p->ring) + runq_len(&p->urgent) > 1)
         idle_wake_one();
@@ -190,6 +200,7 @@ int idle_poll(struct m *m)
 
 void idle_found(struct m *m)
 {
+    m->woken = false;
     if (!m->spinning)
         return;
     m->spinning = false;
@@ -240,7 +251,8 @@ void idle_hand_off(struct p *p)
     put_idle_locked(p);
     spin_unlock(&sched.idle_lock);
     full_barrier(); // (E)
-    if (idle_work_is_visible()) // (F)
+    // (F), and the poll role: its holder may have left it for want of a P.
+    if (idle_work_is_visible() || !load_seq(&sched.poll_taken))
         idle_wake_one();
 }
 
@@ -319,6 +331,9 @@ bool idle_find_or_sleep(struct m *m)
         m->spinning = false;
         atomic_fetch_sub(&sched.spinning, 1); // (D)
     }
+    if (m->woken)
+        atomic_fetch_add_explicit(&sched.wakeups_for_nothing, 1, memory_order_relaxed);
+    m->woken = false;
     full_barrier();                                 // (E)
     if (idle_work_is_visible() && (p = idle_take_p())) { // (F)
         idle_attach(m, p);
@@ -341,6 +356,6 @@ bool idle_find_or_sleep(struct m *m)
     // Every P is busy: take one from whoever has run longest. sysmon follows up when that is not
     // long enough yet, and whoever runs out of work next takes the role.
     idle_flush_ready(m);
-    preempt_by_need(NEED_MIN_RUN_NS);
+    preempt_by_need();
     return idle_sleep(m);
 }

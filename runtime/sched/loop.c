@@ -2,7 +2,21 @@
  *
  * Where it looks, in order: due timers and, at every 61st turn, the global queue and the poller; its
  * own P (urgent ones at most every other turn, then `next`, `resume`, the ring); the global queue;
- * the poller, without waiting; other Ps. Then it spins a while, and sleeps (idle.c). */
+ * the poller, without waiting; other Ps. Then it spins a while, and sleeps (idle.c).
+ *
+ * Whoever is runnable runs within a bounded number of turns of the P it is queued on:
+ *   1. Every turn of a P is counted, on the fast path (pick_fast) or here, pinned ones too, so the
+ *      global queue gives one at least every 61 turns. It is a FIFO.
+ *   2. No two urgent turns follow each other while somebody else is runnable, but in a burst, which
+ *      holds what one look at timers and poller readied and comes only after somebody ran for
+ *      100 us.
+ *   3. Of the turns that are not urgent, at most 32 are from `next` before the ring has one; who
+ *      waits in `next` then goes to the ring's end.
+ *   4. `resume` keeps what it has used of its slice, 100 us more each time it is stopped by need. So
+ *      it is there at most 100 times before it goes to the global queue, and the ring has its turn.
+ *   5. The ring is a FIFO; who overflows it goes to the global queue.
+ *   6. A turn that does not end although its slice has (a library's call, no preemption allowed) keeps
+ *      nobody: sysmon moves what is queued behind it to the global queue. */
 #include "runtime/sched/loop.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
@@ -25,10 +39,11 @@ int64_t sched_now_ns(void)
     return sched.world ? sched.world->now_ns(sched.world->state) : clock_real_now_ns();
 }
 
-static void begin_slice(struct p *p)
+void loop_begin_slice(struct p *p, int64_t used_ns)
 {
+    if (load_relaxed(&p->slice_used_ns) != used_ns)
+        store_relaxed(&p->slice_used_ns, used_ns);
     store_relaxed(&p->slice, load_relaxed(&p->slice) + 1);
-    p->next_streak = 0;
 }
 
 static struct g *take_slot(struct g *_Atomic *slot)
@@ -43,7 +58,11 @@ static struct g *next_urgent(struct p *p)
     struct g *gp = runq_get(&p->urgent);
     if (gp) {
         p->urgent_turn = true;
-        begin_slice(p);
+        if (p->burst > 0)
+            p->burst--;
+        loop_begin_slice(p, 0);
+    } else {
+        p->burst = 0; // thieves had the rest
     }
     return gp;
 }
@@ -51,24 +70,24 @@ static struct g *next_urgent(struct p *p)
 struct g *loop_next_local(struct p *p)
 {
     struct g *gp;
-    if (!p->urgent_turn && (gp = next_urgent(p)))
+    if ((!p->urgent_turn || p->burst > 0) && (gp = next_urgent(p)))
         return gp;
     p->urgent_turn = false;
     // A pair that readies each other through `next` shares one slice, and stands back now and then.
-    if (p->next_streak < P_NEXT_STREAK) {
-        if ((gp = take_slot(&p->next))) {
+    if ((gp = take_slot(&p->next))) {
+        if (p->next_streak < P_NEXT_STREAK) {
             p->next_streak++;
             return gp;
         }
-    } else {
-        if ((gp = take_slot(&p->next)))
-            loop_put_last(p, gp);
-        p->next_streak = 0;
+        loop_put_last(p, gp);
     }
-    if ((gp = take_slot(&p->resume)))
-        return gp; // with the rest of its slice
+    if ((gp = take_slot(&p->resume))) {
+        loop_begin_slice(p, p->resume_used_ns); // it has the rest of it
+        return gp;
+    }
+    p->next_streak = 0;
     if ((gp = runq_get(&p->ring))) {
-        begin_slice(p);
+        loop_begin_slice(p, 0);
         return gp;
     }
     return next_urgent(p);
@@ -86,6 +105,33 @@ void loop_put_last(struct p *p, struct g *gp)
         idle_wake_one();
         return;
     }
+}
+
+static uint32_t rescue_ring(struct runq *ring)
+{
+    struct g *first, *last;
+    uint32_t all = 0, n;
+    while ((n = runq_take_half(ring, &first, &last)) > 0) {
+        globq_put_list(first, last, n);
+        all += n;
+    }
+    return all;
+}
+
+static uint32_t rescue_slot(struct g *_Atomic *slot)
+{
+    struct g *gp = take_slot(slot);
+    if (gp)
+        globq_put(gp);
+    return gp ? 1 : 0;
+}
+
+uint32_t loop_rescue(struct p *p)
+{
+    uint32_t n = rescue_ring(&p->urgent);
+    n += rescue_slot(&p->next);
+    n += rescue_slot(&p->resume);
+    return n + rescue_ring(&p->ring);
 }
 
 static uint32_t next_random(struct m *m)
@@ -127,7 +173,7 @@ bool loop_steal(struct m *m)
         struct g *gp = victim == p ? NULL : steal_from(victim, p);
         if (gp) {
             assert(!m->picked);
-            begin_slice(p);
+            loop_begin_slice(p, 0);
             m->picked = gp;
             return true;
         }
@@ -145,6 +191,18 @@ static int run_timers(struct p *p, int64_t now)
     return ran;
 }
 
+/* Somebody was stopped for what is due or ready: it goes ahead of everybody, in a burst. */
+static void look_at_events(struct m *m, int64_t now)
+{
+    struct p *p = m->p;
+    store_relaxed(&p->attention, 0);
+    m->events_first = true;
+    run_timers(p, now);
+    idle_poll(m);
+    p->burst += globq_get_woken(p);
+    m->events_first = false;
+}
+
 static struct g *find(struct m *m)
 {
     for (;;) {
@@ -156,25 +214,26 @@ static struct g *find(struct m *m)
             m->picked = NULL;
             return gp;
         }
-        bool slow_turn = p->until_slow == 0;
-        bool attention = load_relaxed(&p->attention);
-        if (slow_turn)
-            p->until_slow = P_SLOW_TURN;
+        bool slow_turn = p->until_slow == 0 || --p->until_slow == 0;
         int64_t now = clock_real_now_ns();
         store_relaxed(&sched.coarse_ns, now);
-        if (attention)
-            store_relaxed(&p->attention, 0);
-        run_timers(p, now);
-        if (attention || (slow_turn && now - load_relaxed(&sched.last_poll_ns) > POLL_EVERY_NS))
-            idle_poll(m);
-        if (slow_turn && (gp = globq_get(p, 0))) {
-            begin_slice(p);
-            return gp;
+        if (load_relaxed(&p->attention))
+            look_at_events(m, now);
+        else
+            run_timers(p, now);
+        if (slow_turn) {
+            p->until_slow = P_SLOW_TURN;
+            if (now - load_relaxed(&sched.last_poll_ns) > POLL_EVERY_NS)
+                idle_poll(m);
+            if ((gp = globq_get(p, 0))) {
+                loop_begin_slice(p, 0);
+                return gp;
+            }
         }
         if ((gp = loop_next_local(p)))
             return gp;
         if ((gp = globq_get(p, 1))) {
-            begin_slice(p);
+            loop_begin_slice(p, 0);
             return gp;
         }
         if (idle_poll(m) > 0 || loop_steal(m))

@@ -35,6 +35,14 @@ void sched_ready(struct g *gp);
 void g_nopreempt_begin(void);
 void g_nopreempt_end(void);
 
+/* The calling goroutine takes and gives back something that makes others wait for it (an rt_mutex):
+ * taken before, dropped after. Dropping the last one honours a pending request.
+ * Context: goroutine (else nothing); dropped may switch to others, as rt_go may. */
+void g_lock_taken(void);
+void g_lock_dropped(void);
+/* The same without honouring anything: the caller is about to park. */
+void g_lock_forgotten(void);
+
 /* Spinlocks of the runtime: short sections, never parks, preemption held off inside. Unlocking
  * honours no pending request: g_nopreempt_end and the exits of rt_go and rt_now_ns do. */
 struct spinlock {

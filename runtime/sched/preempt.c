@@ -8,7 +8,8 @@
  *   3. its no-preempt count is zero: it holds no lock, and no library is below it on the stack;
  *   4. the program counter is in the section rt_go: text of ours, compiled for this, with no
  *      thread-local in a register. Libraries and this runtime lie outside;
- *   5. there is room below the stack pointer for all registers and the scheduler.
+ *   5. there is room below the stack pointer for all registers and the scheduler;
+ *   6. it holds no rt_mutex, or has held it for too long (enum preempt_kind).
  * Otherwise the request stays in the G and is honoured at the next runtime call.
  *
  * Whoever tests the count and the handler run on the same thread, so program order is enough. */
@@ -41,6 +42,7 @@ static struct {
     struct sigaction old_urg, old_segv, old_bus;
 } preempt;
 
+enum { NEED_ASK_AGAIN_NS = PREEMPT_NEED_MIN_RUN_NS };
 enum { XCR0_WANTED = 0xe7, XCR0_AVX = 4 }; // not PKRU (the thread's own), not AMX (never granted)
 
 /* How to save the vector state. False when this CPU has some that we cannot save. */
@@ -72,16 +74,15 @@ static void on_urgent(int signal_number, siginfo_t *info, void *context)
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
     uintptr_t sp = (uintptr_t)regs[REG_RSP];
     struct g *gp = stack_g_of(sp);
-    if (!gp)
+    struct m *m = gp ? gp->m : m_self(); // a scheduler's stack: the thread-local is its own
+    if (!m)
         return;
-    struct m *m = gp->m;
-    if (!m || load_relaxed(&m->cur) != gp || !m->p)
-        return;
+    // Taken also when it is of no use now, or nobody would signal this M for need again.
     uint8_t kind = atomic_exchange_explicit(&m->preempt_want, PREEMPT_NONE, memory_order_relaxed);
-    if (kind == PREEMPT_NONE)
+    if (kind == PREEMPT_NONE || !gp || load_relaxed(&m->cur) != gp || !m->p)
         return;
     if (gp->nopreempt != 0 || !is_preemptible_text((uintptr_t)regs[REG_RIP]) ||
-        sp < stack_slot_of(gp) + STACK_GUARD + STACK_MIN_ROOM) {
+        sp < stack_slot_of(gp) + STACK_GUARD + STACK_MIN_ROOM || g_is_let_go_on(gp, kind)) {
         store_relaxed(&gp->preempt_pending, kind);
         atomic_fetch_add_explicit(&sched.preempt_refused, 1, memory_order_relaxed);
         return;
@@ -106,24 +107,27 @@ void preempt_request(struct p *p, enum preempt_kind kind)
     if (!preempt.async)
         return;
     if (atomic_exchange_explicit(&m->preempt_want, (uint8_t)kind, memory_order_relaxed) ==
-        PREEMPT_NONE || kind == PREEMPT_SLICE)
+        PREEMPT_NONE || kind != PREEMPT_NEED)
         syscall(SYS_tgkill, getpid(), m->tid, SIGURG);
 }
 
-void preempt_by_need(int64_t min_run_ns)
+void preempt_by_need(void)
 {
     struct p *longest = NULL;
-    int64_t since = load_relaxed(&sched.coarse_ns) - min_run_ns;
+    int64_t now = load_relaxed(&sched.coarse_ns), since = now - PREEMPT_NEED_MIN_RUN_NS;
     for (unsigned i = 0; i < sched.procs; i++) {
         struct p *p = &sched.ps[i];
         int64_t seen = load_relaxed(&p->seen_since_ns);
-        if (load_relaxed(&p->status) == P_RUNNING && seen <= since) {
+        // One that is inside a library may not hear us for long: then another one is asked.
+        bool asked = now - load_relaxed(&p->need_asked_ns) < NEED_ASK_AGAIN_NS;
+        if (load_relaxed(&p->status) == P_RUNNING && seen <= since && !asked) {
             since = seen;
             longest = p;
         }
     }
     if (!longest)
         return;
+    store_relaxed(&longest->need_asked_ns, now);
     store_release(&longest->attention, 1);
     preempt_request(longest, PREEMPT_NEED);
 }

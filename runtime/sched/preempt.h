@@ -6,6 +6,8 @@
 #include "rt/why.h"
 #include "runtime/sched/gmp.h"
 
+enum { PREEMPT_NEED_MIN_RUN_NS = 100 * 1000 }; // a goroutine runs this long before need stops it
+
 int preempt_start(struct why *why); // install the handlers
 void preempt_stop(void);
 void preempt_thread_start(struct m *m); // signal stack and mask of this thread
@@ -13,6 +15,6 @@ void preempt_thread_stop(struct m *m);
 
 /* Ask the G that runs on p to stop.  Context: any thread; never parks. */
 void preempt_request(struct p *p, enum preempt_kind kind);
-/* Something is due or ready and no P is idle: stop whoever has run longest, if it has run for
- * min_run_ns.  Context: as above. */
-void preempt_by_need(int64_t min_run_ns);
+/* Something is due or ready and no P is idle: stop whoever has run longest, if that is long enough,
+ * and has not been asked in vain just now.  Context: as above. */
+void preempt_by_need(void);

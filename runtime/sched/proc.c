@@ -10,6 +10,7 @@
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
 #include "runtime/sched/loop.h"
+#include "runtime/sched/preempt.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/start.h"
 #include "runtime/sched/switch.h"
@@ -48,11 +49,43 @@ uint64_t rt_go_id(void)
 
 /* ---- holding preemption off ---- */
 
+static inline void honour_pending(struct g *gp)
+{
+    uint8_t kind = load_relaxed(&gp->preempt_pending);
+    if (kind != PREEMPT_NONE && gp->nopreempt == 0 && !g_is_let_go_on(gp, kind))
+        preempt_switch();
+}
+
 void g_check_preempt(void)
 {
     struct g *gp = g_self();
-    if (gp && load_relaxed(&gp->preempt_pending) != PREEMPT_NONE && gp->nopreempt == 0)
-        preempt_switch();
+    if (gp)
+        honour_pending(gp);
+}
+
+void g_lock_taken(void)
+{
+    struct g *gp = g_self();
+    if (gp)
+        gp->locks++;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void g_lock_forgotten(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    struct g *gp = g_self();
+    if (!gp)
+        return;
+    assert(gp->locks > 0); // whoever unlocks is the one who locked
+    if (--gp->locks == 0)
+        gp->was_sliced = false;
+}
+
+void g_lock_dropped(void)
+{
+    g_lock_forgotten();
+    g_check_preempt();
 }
 
 void g_nopreempt_begin(void)
@@ -71,8 +104,7 @@ void g_nopreempt_end(void)
         return;
     assert(gp->nopreempt & (NOPREEMPT_USER - 1));
     gp->nopreempt -= NOPREEMPT_RUNTIME;
-    if (gp->nopreempt == 0 && load_relaxed(&gp->preempt_pending) != PREEMPT_NONE)
-        preempt_switch();
+    honour_pending(gp);
 }
 
 void rt_nopreempt_begin(void)
@@ -91,8 +123,7 @@ void rt_nopreempt_end(void)
         return;
     assert(gp->nopreempt >= NOPREEMPT_USER);
     gp->nopreempt -= NOPREEMPT_USER;
-    if (gp->nopreempt == 0 && load_relaxed(&gp->preempt_pending) != PREEMPT_NONE)
-        preempt_switch();
+    honour_pending(gp);
 }
 
 /* ---- leaving and arriving ---- */
@@ -126,12 +157,17 @@ static void finish_preempted(struct m *m, struct g *gp, bool by_need)
         loop_sim_put(gp);
     } else if (by_need) { // back to the head, with the rest of its slice
         atomic_fetch_add_explicit(&sched.preempted_need, 1, memory_order_relaxed);
+        int64_t ran = load_relaxed(&p->seen_slice) == load_relaxed(&p->slice)
+                          ? load_relaxed(&sched.coarse_ns) - load_relaxed(&p->seen_since_ns)
+                          : 0;
         struct g *other = atomic_exchange(&p->resume, gp);
         if (other)
             loop_put_last(p, other);
+        p->resume_used_ns = load_relaxed(&p->slice_used_ns) +
+                            (ran > PREEMPT_NEED_MIN_RUN_NS ? ran : PREEMPT_NEED_MIN_RUN_NS);
     } else {
         atomic_fetch_add_explicit(&sched.preempted_slice, 1, memory_order_relaxed);
-        store_relaxed(&p->slice, load_relaxed(&p->slice) + 1);
+        loop_begin_slice(p, 0);
         globq_put(gp);
         idle_wake_one();
     }
@@ -289,6 +325,8 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
     gp->id = new_id(p);
     gp->nopreempt = NOPREEMPT_RUNTIME;
     gp->urgent = urgent;
+    gp->locks = 0;
+    gp->was_sliced = false;
     gp->pins = 0;
     gp->pinned_m = NULL;
     store_relaxed(&gp->parking, NOT_PARKED);
@@ -404,8 +442,8 @@ void life_queue(struct g *gp)
         m->ready_last = gp;
         return;
     }
-    if (gp->urgent && runq_put(&p->urgent, gp)) {
-        // ahead of everything but the next turn of the others
+    if ((gp->urgent || m->events_first) && runq_put(&p->urgent, gp)) {
+        p->burst += m->events_first; // else ahead of everything but the next turn of the others
     } else if (self) {
         struct g *other = atomic_exchange(&p->next, gp);
         if (other)
@@ -447,6 +485,7 @@ void preempt_switch(void)
     assert(gp->nopreempt == 0);
     uint8_t kind = load_relaxed(&gp->preempt_pending);
     store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
+    gp->was_sliced = gp->locks > 0;
     leave(gp, kind == PREEMPT_NEED ? LEFT_NEEDED : LEFT_PREEMPTED);
     gp->nopreempt = 0;
 }

@@ -30,8 +30,8 @@ struct g *runq_get(struct runq *q);
  * the empty or half empty `to`. NULL when there was nothing. *moved_out: how many in all.
  * Context: owner P of `to`; never parks. */
 struct g *runq_steal_half(struct runq *from, struct runq *to, uint32_t *moved_out);
-/* Take half of a full ring out as a list linked by next, oldest first. 0 when a thief was faster.
- * Context: owner P; never parks. */
+/* Take half (at least one) out as a list linked by next, oldest first. 0 when there was nothing.
+ * Context: any thread; never parks. */
 uint32_t runq_take_half(struct runq *q, struct g **first, struct g **last);
 /* A hint when somebody else's. */
 uint32_t runq_len(const struct runq *q);

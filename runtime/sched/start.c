@@ -133,6 +133,7 @@ void start_m(struct p *p, bool spinning)
 {
     struct m *m = new_m();
     m->spinning = spinning;
+    m->woken = spinning;
     store_relaxed(&p->m, NULL);
     store_release(&m->next_p, p);
     int err = start_thread(&m->thread, m_thread, m);

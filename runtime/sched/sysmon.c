@@ -6,6 +6,7 @@
 #include "runtime/sched/sysmon.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
+#include "runtime/sched/loop.h"
 #include "runtime/sched/preempt.h"
 #include "runtime/sched/stack.h"
 
@@ -16,15 +17,16 @@ enum {
     IDLE_TICK_MAX_NS = 10 * 1000 * 1000,
     POLL_AFTER_NS = 10 * 1000 * 1000,
     NOBODY_WAITS_NS = 200 * 1000, // nobody in the poll role and nobody polled: wake an idle M
-    NEED_MIN_RUN_NS = 100 * 1000,
     ASK_AGAIN_NS = 1000 * 1000,   // a refused preemption
+    DEAF_SLICES = 2,              // it does not hear us: others take what it keeps
+    OVERDUE_SLICES = 10,          // the holder of a mutex, too
     TRIM_EVERY_NS = 1000 * 1000 * 1000,
 };
 
 static struct {
     struct m m; // collects what its poll readies
     _Atomic uint32_t word;
-    int64_t asked_ns, trimmed_ns;
+    int64_t trimmed_ns;
 } sysmon;
 
 void sysmon_break(void)
@@ -33,12 +35,15 @@ void sysmon_break(void)
     futex_wake(&sysmon.word, 1);
 }
 
-/* A G in `next` that has been there for a whole tick: its P's M is not about to turn to it. */
+/* A G in `next` that has been there for a whole tick without any switch: its P's M is not about to
+ * turn to it. (A pair that readies each other is seen there often, and is better left together.) */
 static bool mark_old_next(struct p *p)
 {
     struct g *next = load_relaxed(&p->next);
-    bool old = next && next == p->seen_next;
+    uint64_t switches = load_relaxed(&p->switches);
+    bool old = next && next == p->seen_next && switches == p->seen_switches;
     p->seen_next = next;
+    p->seen_switches = switches;
     store_relaxed(&p->old_next, old ? next : NULL);
     return old;
 }
@@ -48,7 +53,7 @@ static bool look_at(struct p *p, int64_t now)
 {
     uint32_t status = load_acquire(&p->status);
     if (status == P_SYSCALL) {
-        bool wanted = globq_len() > 0 || runq_len(&p->ring) > 0 || load_relaxed(&p->next);
+        bool wanted = idle_work_is_visible() || load_relaxed(&p->next);
         if (wanted && idle_retake(p)) {
             idle_hand_off(p);
             return true;
@@ -57,19 +62,22 @@ static bool look_at(struct p *p, int64_t now)
     }
     if (status != P_RUNNING)
         return false;
-    bool waiting = mark_old_next(p) || runq_len(&p->ring) > 0;
+    bool waiting = mark_old_next(p) || runq_len(&p->ring) > 0 || runq_len(&p->urgent) > 0 ||
+                   load_relaxed(&p->resume);
     if (waiting && load_relaxed(&sched.idle_p_count) > 0)
         idle_wake_one();
     uint32_t slice = load_relaxed(&p->slice);
-    if (slice != p->seen_slice) {
-        p->seen_slice = slice;
+    if (slice != load_relaxed(&p->seen_slice)) {
         store_relaxed(&p->seen_since_ns, now);
+        store_relaxed(&p->seen_slice, slice);
         return waiting;
     }
-    if (now - load_relaxed(&p->seen_since_ns) >= sched.slice_ns &&
-        now - sysmon.asked_ns >= ASK_AGAIN_NS) {
-        sysmon.asked_ns = now;
-        preempt_request(p, PREEMPT_SLICE);
+    int64_t used = now - load_relaxed(&p->seen_since_ns) + load_relaxed(&p->slice_used_ns);
+    if (used >= DEAF_SLICES * sched.slice_ns && waiting && loop_rescue(p) > 0)
+        idle_wake_one();
+    if (used >= sched.slice_ns && now - p->asked_ns >= ASK_AGAIN_NS) {
+        p->asked_ns = now;
+        preempt_request(p, used < OVERDUE_SLICES * sched.slice_ns ? PREEMPT_SLICE : PREEMPT_OVERDUE);
         return true;
     }
     return false;
@@ -86,19 +94,14 @@ static bool look_at_events(int64_t now)
     int64_t since_poll = now - load_relaxed(&sched.last_poll_ns);
     if (load_acquire(&sched.poller) && since_poll > POLL_AFTER_NS) {
         store_relaxed(&sched.last_poll_ns, now);
-        if (idle_poll(&sysmon.m) > 0) {
-            did = true;
-            if (all_busy)
-                preempt_by_need(NEED_MIN_RUN_NS);
-        }
+        did = idle_poll(&sysmon.m) > 0;
     }
-    if (due && all_busy) {
-        preempt_by_need(NEED_MIN_RUN_NS);
+    if ((due || globq_woken() > 0) && all_busy) {
+        preempt_by_need();
         did = true;
-    } else if (!all_busy && (due || since_poll > NOBODY_WAITS_NS) &&
-               load_relaxed(&sched.idle_p_count) < sched.procs) {
+    } else if (!all_busy && (due || since_poll > NOBODY_WAITS_NS)) {
         idle_wake_one();
-        did = due;
+        did |= due;
     }
     return did;
 }

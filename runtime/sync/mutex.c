@@ -9,6 +9,8 @@
  * 1. WAITERS is set exactly when the queue is not empty; both change only under the queue's lock.
  * 2. WOKEN is set by the owner that wakes a competitor and cleared by that competitor; meanwhile
  *    unlock wakes nobody else.
+ * 3. The owner is counted as one whom others wait for (g_lock_taken) from before it has the lock
+ *    until after it gave it up.
  *   (A) lock:   CAS, acquire.  Pairs with (B).
  *   (B) unlock: release. The last touch of the mutex: the next owner may free it. A mutex that is
  *       handed over reaches its owner by sched_ready. */
@@ -23,8 +25,10 @@ bool rt_mutex_try_lock(struct rt_mutex *m)
     uint32_t word = atomic_load_explicit(&m->word, memory_order_relaxed);
     while (!(word & LOCKED))
         if (atomic_compare_exchange_weak_explicit(
-                &m->word, &word, word | LOCKED, memory_order_acquire, memory_order_relaxed)) // (A)
+                &m->word, &word, word | LOCKED, memory_order_acquire, memory_order_relaxed)) { // (A)
+            g_lock_taken();
             return true;
+        }
     return false;
 }
 
@@ -67,6 +71,7 @@ static void lock_slow(struct rt_mutex *m)
 void rt_mutex_lock(struct rt_mutex *m)
 {
     uint32_t none = 0;
+    g_lock_taken();
     if (!atomic_compare_exchange_strong_explicit(&m->word, &none, LOCKED, memory_order_acquire,
                                                  memory_order_relaxed)) // (A)
         lock_slow(m);
@@ -90,7 +95,7 @@ static void unlock_slow(struct rt_mutex *m)
     wait_wake(w);
 }
 
-void rt_mutex_unlock(struct rt_mutex *m)
+void mutex_release(struct rt_mutex *m)
 {
     uint32_t word = LOCKED;
     for (;;) {
@@ -104,4 +109,10 @@ void rt_mutex_unlock(struct rt_mutex *m)
             return;
         }
     }
+}
+
+void rt_mutex_unlock(struct rt_mutex *m)
+{
+    mutex_release(m);
+    g_lock_dropped();
 }

@@ -171,7 +171,7 @@ static bool publish(struct g *gp, void *arg)
     assert(is_leaving);
     assert(gp == wait->gp);
     if (p->unlocks)
-        rt_mutex_unlock(p->unlocks); // who takes it now still has to wait for the queue's lock
+        mutex_release(p->unlocks); // who takes it now still has to wait for the queue's lock
     if (p->deadline_ns != RT_FOREVER)
         rt_timer_start(&wait->timer, p->deadline_ns, wait_expire, wait);
     if (wait->contended) {
@@ -218,6 +218,8 @@ int waitq_park_unlocking(struct rt_waitq *q, struct rt_waiter *w, struct rt_mute
 {
     _Atomic uint32_t *lock = &q->lock;
     struct parking p = {w->wait, &lock, 1, deadline_ns, m, false};
+    if (m)
+        g_lock_forgotten();
     uint16_t pos = park(w->wait, &p, reason);
     if (pos != WAIT_TIMED_OUT)
         return 0;

@@ -50,6 +50,9 @@ struct rt_waiter {
     void *value;    // channels: where the value is or goes to
 };
 
+/* Unlock on behalf of another goroutine, which has said g_lock_forgotten. Never switches. */
+void mutex_release(struct rt_mutex *m);
+
 /* Short sections only; nothing inside may park, ready or allocate. */
 void waitq_lock(_Atomic uint32_t *lock);
 void waitq_unlock(_Atomic uint32_t *lock);

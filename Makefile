@@ -24,7 +24,7 @@ RT_SRC    := $(shell find runtime -name '*.[cS]' -not -path '*/examples/*')
 PROTO_DEF := $(wildcard proto/*.proto)
 GEN_C     := $(PROTO_DEF:%.proto=$B/gen/%.pb-c.c)
 # One relocatable object a room: its text is the section rt_go, which preemption may interrupt.
-ROOMS     := raft wal proto kv/store kv/member kv/service cmd/kvd cmd/kvctl
+ROOMS     := raft wal proto kv/store kv/member kv/service cmd/kvd cmd/kvctl cmd/kvlab
 room_src   = $(wildcard $1/*.c)
 room_obj   = $B/$(subst /,-,$1).rt_go.o
 LIB_ROOMS := raft wal proto kv/store kv/member kv/service
@@ -51,12 +51,14 @@ needs_tests/sim        := $(LIB_ROOMS)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $B/kvd $B/kvctl        ## build the server and its client
+all: $B/kvd $B/kvctl $B/kvlab ## build the server, its client and the experiments
 
 $B/kvd:   $(foreach r,$(LIB_ROOMS) cmd/kvd,$(call room_obj,$r)) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) -o $@
 $B/kvctl: $(foreach r,proto cmd/kvctl,$(call room_obj,$r)) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) -o $@
+$B/kvlab: $(foreach r,proto cmd/kvlab,$(call room_obj,$r)) $B/librt.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) -lm -o $@
 
 $B/librt.a: $(RT_SRC:%=$B/%.o)
 	@echo "  AR    $@"; rm -f $@; ar rcs $@ $^
@@ -117,6 +119,10 @@ bench:                      ## kvd beside etcd on this machine, in one run
 	@deploy/deps.sh bench
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/bench/beside_etcd.py $B
+experiments:                ## the quick form of every kvlab experiment, with a report: $B/experiments/report.html
+	@deploy/deps.sh experiments
+	@$(MAKE) --no-print-directory all
+	@rm -rf $B/experiments && $B/kvlab all --quick --out $B/experiments
 asan: test-deps             ## unit tests and a short cluster test under AddressSanitizer and UBSan
 	@tests/support/sanitized.sh asan
 tsan: test-deps             ## the same under ThreadSanitizer
@@ -141,5 +147,5 @@ clean:                      ## remove build/
 help:                       ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all deps test-deps run test tests-built check check-bare-root bench asan tsan lint fmt install clean help
+.PHONY: all deps test-deps run test tests-built check check-bare-root bench experiments asan tsan lint fmt install clean help
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,18 @@
+/* cmd/kvlab/kube.h: the analysis of latencies of LIST: the article's buckets and a log-normal fit. Apart
+ * from the measuring, so that it is tested with recorded latencies. */
+#pragma once
+#include "cmd/kvlab/report.h"
+
+enum { KUBE_BUCKETS = 8 };
+extern const double kube_bounds_ms[KUBE_BUCKETS]; // 1, 5, 10, 25, 50, 100, 200, 500
+
+struct kube_analysis {
+    uint64_t counts[KUBE_BUCKETS + 1]; // the last: above all
+    double expected[KUBE_BUCKETS + 1]; // by the fit
+    double p50_ms, p99_ms, stddev_ms;
+    struct stat_lognormal fit;
+};
+/* `sorted` latencies in ms. */
+struct kube_analysis kube_analyse(const double *sorted, size_t count);
+/* Tables, plot and sentences. */
+void kube_report(struct report *r, struct section *s, const struct kube_analysis *a);

@@ -1,0 +1,65 @@
+/* cmd/kvlab/lab.h: one run of kvlab: what was asked, where results go, whether to stop; and the
+ * contract of an experiment. */
+#pragma once
+#include "cmd/kvlab/options.h"
+#include "cmd/kvlab/report.h"
+#include <rt/time.h>
+#include <stdatomic.h>
+
+/* How far we are: on a terminal a bar that is drawn over, else a line a step. */
+struct progress {
+    bool is_terminal, drawn;
+    int64_t started_ns;
+    double planned_s, done_s;
+};
+
+struct lab {
+    const struct lab_options *options;
+    struct rt_arena arena;
+    const char *folder;            // results, absolute or as given; exists
+    char kvd[512];                 // the program
+    char gnuplot[128], kvd_version[256], etcd_version[256];
+    const char *kernel, *cpu, *disk, *command, *date;
+    char kernel_text[128], cpu_text[128], disk_text[256];
+    struct report report;
+    struct rt_string settings;     // JSON objects of the clusters' knobs, for run.json
+    struct progress progress;
+    _Atomic bool stopped;          // Ctrl-C: end soon, keep what there is
+    _Atomic bool failed;           // some experiment
+};
+
+/* How an experiment ended. */
+enum outcome { OUTCOME_DONE, OUTCOME_SKIPPED, OUTCOME_FAILED, OUTCOME_STOPPED };
+
+/* An experiment fills section `s`. FAILED and SKIPPED with why. It frees what it started, whatever
+ * happens.  Context: parks. */
+struct experiment {
+    const char *name, *title, *sentence, *question, *claim;
+    enum outcome (*run)(struct lab *lab, struct section *s, struct why *why);
+};
+enum outcome run_replication(struct lab *lab, struct section *s, struct why *why);
+enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why);
+enum outcome run_watch(struct lab *lab, struct section *s, struct why *why);
+enum outcome run_etcd(struct lab *lab, struct section *s, struct why *why);
+enum outcome run_kube(struct lab *lab, struct section *s, struct why *why);
+
+static inline bool lab_is_stopped(struct lab *lab) { return atomic_load(&lab->stopped); }
+/* DONE, or STOPPED when the user asked for it, or FAILED. */
+static inline enum outcome lab_outcome(struct lab *lab, bool ok)
+{
+    return lab_is_stopped(lab) ? OUTCOME_STOPPED : ok ? OUTCOME_DONE : OUTCOME_FAILED;
+}
+/* `full` or, with --quick, `quick`; what the user asked for by an option counts more. */
+static inline int64_t lab_choose(const struct lab *lab, int64_t asked, int64_t full, int64_t quick)
+{
+    return asked ? asked : lab->options->quick ? quick : full;
+}
+
+/* Write a file of the result folder: "tables/x.csv". Takes the text. False with why. */
+bool lab_write(struct lab *lab, const char *name, struct rt_string *text, struct why *why);
+/* run.json, tables, plots, report.html, as far as they are known. False with why.  Context: parks. */
+bool lab_write_results(struct lab *lab, struct why *why);
+
+void progress_plan(struct lab *lab, double seconds); // more to do
+void progress_step(struct lab *lab, double seconds, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void progress_clear(struct lab *lab);                // before something else is printed

@@ -1,0 +1,16 @@
+/* cmd/kvlab/plot.h: plots by gnuplot, each as SVG and PNG in the result folder's plots/. */
+#pragma once
+#include "cmd/kvlab/report.h"
+
+/* gnuplot's version in buf, or false with a why that says how to get it.  Context: parks. */
+bool plot_find_gnuplot(char *buf, size_t cap, const char *scratch_path, struct why *why);
+
+/* Draw the plots of a section that have points and are not drawn: plots/ID.{dat,gp,svg,png} under
+ * folder, and the SVG, ready to stand in a page, in plot->svg. False with why.  Context: parks. */
+bool plot_draw_section(struct section *s, const char *folder, struct why *why);
+
+/* The text of a plot's data file and script; for tests.  Context: never parks. */
+void plot_data(const struct plot *p, struct rt_string *out);
+void plot_script(const struct plot *p, const char *base, struct rt_string *out);
+/* gnuplot's SVG as part of a page: no XML head, black becomes the page's colour of text. */
+void plot_inline(struct rt_bytes svg, struct rt_string *out);

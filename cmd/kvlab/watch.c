@@ -1,0 +1,396 @@
+/* cmd/kvlab/watch.c: many watch streams on one member, all on one range, each event checked.
+ *
+ * Only we write, so the revisions of events must follow each other without a gap: a stream that sees
+ * revision + 1 each time has every event, once, in order. A put's value begins with the time it was
+ * due; an event's delivery takes from then until its stream has it. */
+#include "cmd/kvlab/replication.h"
+#include "proto/fields.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <rt/go.h>
+#include <stdio.h>
+
+enum { CONNECTIONS_MAX = 100, LOW_RATE = 1, HIGH_RATE = 10, FULL_TRIALS = 10, QUICK_TRIALS = 3, OPEN_S = 60, DRAIN_S = 60, VALUE_BYTES = 64, PUTTERS = 8, LOADS = 2 };
+
+struct watching;
+struct stream {
+    struct watching *all;
+    struct grpc_stream *grpc;
+    int64_t revision; // of the newest event; its goroutine only
+};
+struct watching {
+    struct lab *lab;
+    struct cluster *cluster;
+    struct client *connections;
+    struct stream *streams;
+    uint32_t connection_count, stream_count;
+    struct rt_hdr *_Atomic delivery; // of this trial
+    _Atomic uint64_t created, received, wrong;
+    _Atomic bool over;
+    struct rt_waitgroup running;
+    struct rt_mutex failure_lock;
+    struct why failure; // failure_lock; the first counts
+    // of the puts of a trial
+    int64_t start_ns, length_ns;
+    double rate;
+    _Atomic uint64_t next, put;
+    struct rt_waitgroup putting;
+};
+
+static void fail(struct watching *w, const char *text)
+{
+    rt_mutex_lock(&w->failure_lock);
+    if (!atomic_load(&w->over))
+        why_set(&w->failure, "%s", text);
+    atomic_store(&w->over, true);
+    rt_mutex_unlock(&w->failure_lock);
+}
+
+/* ---- A stream ---- */
+
+static void take_event(struct stream *s, struct rt_bytes event, int64_t now_ns)
+{
+    struct rt_bytes kv = {0}, value = {0};
+    int64_t revision = 0, due_ns = 0;
+    struct field it;
+    struct fields f = fields_of(event);
+    while (fields_next(&f, &it) > 0)
+        if (FIELD_KEY(it.number, it.wire) == FIELD_KEY(2, FIELD_LEN))
+            kv = it.bytes;
+    f = fields_of(kv);
+    while (fields_next(&f, &it) > 0) {
+        if (FIELD_KEY(it.number, it.wire) == FIELD_KEY(3, FIELD_VARINT))
+            revision = (int64_t)it.value;
+        if (FIELD_KEY(it.number, it.wire) == FIELD_KEY(5, FIELD_LEN))
+            value = it.bytes;
+    }
+    if (revision != s->revision + 1 || value.len != VALUE_BYTES) {
+        atomic_fetch_add(&s->all->wrong, 1);
+        char text[160];
+        snprintf(text, sizeof text, "stream %td: revision %" PRId64 " came after %" PRId64, s - s->all->streams, revision, s->revision);
+        fail(s->all, text);
+        return;
+    }
+    s->revision = revision;
+    memcpy(&due_ns, value.data, sizeof due_ns);
+    rt_hdr_record(atomic_load(&s->all->delivery), now_ns - due_ns);
+    atomic_fetch_add(&s->all->received, 1);
+}
+
+/* A WatchResponse: the first says "created" and the revision from which on there are events. */
+static void take_message(struct stream *s, struct rt_bytes message)
+{
+    int64_t now_ns = rt_now_ns(), revision = 0;
+    bool created = false, canceled = false;
+    struct field it, in;
+    struct fields f = fields_of(message);
+    while (fields_next(&f, &it) > 0)
+        switch (FIELD_KEY(it.number, it.wire)) {
+        case FIELD_KEY(1, FIELD_LEN): {
+            struct fields header = fields_of(it.bytes);
+            while (fields_next(&header, &in) > 0)
+                if (FIELD_KEY(in.number, in.wire) == FIELD_KEY(3, FIELD_VARINT))
+                    revision = (int64_t)in.value;
+            break;
+        }
+        case FIELD_KEY(3, FIELD_VARINT):
+            created = it.value;
+            break;
+        case FIELD_KEY(4, FIELD_VARINT):
+            canceled = it.value;
+            break;
+        case FIELD_KEY(11, FIELD_LEN):
+            take_event(s, it.bytes, now_ns);
+            break;
+        }
+    if (canceled)
+        fail(s->all, "the server cancelled a watch");
+    if (created) {
+        s->revision = revision;
+        atomic_fetch_add(&s->all->created, 1);
+    }
+}
+
+static void run_stream(void *arg)
+{
+    struct stream *s = arg;
+    while (!atomic_load(&s->all->over)) {
+        struct rt_buf *message;
+        int got = grpc_stream_recv(s->grpc, &message, RT_FOREVER);
+        if (got == 1) {
+            take_message(s, rt_buf_bytes(message));
+            rt_buf_unref(message);
+        } else if (got != -EAGAIN) {
+            char text[300];
+            snprintf(text, sizeof text, "a watch stream ended: %.200s", got == 0 ? grpc_stream_status(s->grpc)->text : "the connection is lost");
+            fail(s->all, text);
+        }
+    }
+    rt_waitgroup_done(&s->all->running);
+}
+
+static bool open_stream(struct watching *w, struct stream *s, struct client *connection, struct why *why)
+{
+    struct grpc_status status;
+    struct rt_string request = {0};
+    s->all = w;
+    if (grpc_stream_open(connection->grpc, "/etcdserverpb.Watch/Watch", NULL, 0, RT_FOREVER, &s->grpc, &status)) {
+        why_set(why, "%s: no watch stream: %s", connection->endpoint, status.text);
+        s->grpc = NULL;
+        return false;
+    }
+    size_t mark = field_begin(&request, 1);
+    field_add_bytes(&request, 1, RT_BYTES("kvlab/watch/"));
+    field_add_bytes(&request, 2, RT_BYTES("kvlab/watch0"));
+    field_end(&request, mark);
+    struct grpc_part part = {.bytes = rt_bytes(request.data, request.len)};
+    int err = grpc_stream_send(s->grpc, &part, 1, rt_after_ns(OPEN_S * RT_SECOND));
+    rt_string_deinit(&request);
+    rt_waitgroup_add(&w->running, 1);
+    if (!err && rt_go("watch-stream", run_stream, s) == 0) // ends when the experiment is over
+        return true;
+    rt_waitgroup_done(&w->running);
+    why_set(why, "%s: a watch stream takes no request", connection->endpoint);
+    return false;
+}
+
+static bool open_all(struct watching *w, struct why *why)
+{
+    for (uint32_t i = 0; i < w->connection_count; i++)
+        if (client_dial(cluster_leader(w->cluster)->endpoint, &w->connections[i], why))
+            return false;
+    for (uint32_t i = 0; i < w->stream_count; i++)
+        if (lab_is_stopped(w->lab) || !open_stream(w, &w->streams[i], &w->connections[i % w->connection_count], why))
+            return false;
+    int64_t deadline = rt_after_ns(OPEN_S * RT_SECOND);
+    while (atomic_load(&w->created) < w->stream_count && !atomic_load(&w->over) && rt_now_ns() < deadline && !lab_is_stopped(w->lab))
+        rt_sleep_ns(10 * RT_MS);
+    if (atomic_load(&w->created) == w->stream_count)
+        return true;
+    why_set(why, "only %" PRIu64 " of %u watches were created in %d s%s%s", atomic_load(&w->created), w->stream_count, OPEN_S,
+            w->failure.text[0] ? ": " : "", w->failure.text);
+    return false;
+}
+
+static void close_all(struct watching *w)
+{
+    atomic_store(&w->over, true);
+    for (uint32_t i = 0; i < w->stream_count; i++)
+        if (w->streams[i].grpc)
+            grpc_stream_wake(w->streams[i].grpc);
+    rt_waitgroup_wait(&w->running, RT_FOREVER);
+    for (uint32_t i = 0; i < w->stream_count; i++)
+        if (w->streams[i].grpc)
+            grpc_stream_close(w->streams[i].grpc);
+    for (uint32_t i = 0; i < w->connection_count; i++)
+        client_close(&w->connections[i]);
+}
+
+/* ---- The puts ---- */
+
+static void run_putter(void *arg)
+{
+    struct watching *w = arg;
+    struct client *leader = &cluster_leader(w->cluster)->client;
+    char value[VALUE_BYTES] = {0};
+    for (;;) {
+        struct why why;
+        uint64_t n = atomic_fetch_add(&w->next, 1);
+        int64_t due = w->start_ns + (int64_t)((double)n * 1e9 / w->rate);
+        if (due >= w->start_ns + w->length_ns || atomic_load(&w->over) || lab_is_stopped(w->lab))
+            break;
+        rt_sleep_until(due);
+        memcpy(value, &due, sizeof due);
+        if (client_put(leader, RT_BYTES("kvlab/watch/key"), rt_bytes(value, sizeof value), NULL, &why)) {
+            fail(w, why.text);
+            break;
+        }
+        atomic_fetch_add(&w->put, 1);
+    }
+    rt_waitgroup_done(&w->putting);
+}
+
+/* Every stream has every event of the puts so far. */
+static bool wait_delivered(struct watching *w, struct why *why)
+{
+    uint64_t wanted = atomic_load(&w->put) * w->stream_count;
+    int64_t deadline = rt_after_ns(DRAIN_S * RT_SECOND);
+    while (atomic_load(&w->received) < wanted && !atomic_load(&w->over) && rt_now_ns() < deadline && !atomic_load(&w->cluster->broken))
+        rt_sleep_ns(5 * RT_MS);
+    if (!cluster_is_whole(w->cluster, why))
+        return false;
+    if (atomic_load(&w->over)) {
+        *why = w->failure;
+        return false;
+    }
+    if (atomic_load(&w->received) == wanted)
+        return true;
+    why_set(why, "%" PRIu64 " of %" PRIu64 " events were delivered in %d s", atomic_load(&w->received), wanted, DRAIN_S);
+    return false;
+}
+
+struct delivered {
+    uint32_t trials;
+    double p50[TRIALS_MAX], p95[TRIALS_MAX], p99[TRIALS_MAX], preempted[TRIALS_MAX], events[TRIALS_MAX];
+    struct rt_hdr_counts *all;
+};
+
+static double preempted(struct watching *w)
+{
+    static const char *const names[] = {"kvd_runtime_preempted_slice_total", "kvd_runtime_preempted_need_total"};
+    double values[2];
+    struct why why; // etcd has none: then the difference is 0
+    return client_metrics(cluster_leader(w->cluster)->endpoint, names, values, 2, &why) ? 0 : values[0] + values[1];
+}
+
+static void keep(struct delivered *d, const struct rt_hdr *h, double preemptions, double seconds)
+{
+    struct rt_hdr_counts *c = rt_hdr_counts_new();
+    rt_hdr_read(h, c);
+    uint32_t t = d->trials++;
+    d->p50[t] = (double)rt_hdr_quantile(c, 0.5) / 1e6;
+    d->p95[t] = (double)rt_hdr_quantile(c, 0.95) / 1e6;
+    d->p99[t] = (double)rt_hdr_quantile(c, 0.99) / 1e6;
+    d->preempted[t] = preemptions / seconds;
+    d->events[t] = (double)c->count / seconds;
+    rt_hdr_counts_merge(d->all, c);
+    rt_free(c);
+}
+
+static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct delivered *d, struct why *why)
+{
+    struct rt_hdr *h = rt_hdr_new();
+    atomic_store(&w->delivery, h); // nothing is on its way: the last trial was waited for
+    atomic_store(&w->next, 0);
+    w->rate = rate;
+    w->length_ns = length_ns;
+    double before = preempted(w);
+    w->start_ns = rt_after_ns(2 * RT_MS);
+    for (int i = 0; i < PUTTERS; i++) {
+        rt_waitgroup_add(&w->putting, 1);
+        if (rt_go("putter", run_putter, w)) // ends with the trial
+            rt_waitgroup_done(&w->putting);
+    }
+    rt_waitgroup_wait(&w->putting, RT_FOREVER);
+    bool ok = wait_delivered(w, why);
+    if (ok && !lab_is_stopped(w->lab))
+        keep(d, h, preempted(w) - before, (double)(rt_now_ns() - w->start_ns) / 1e9);
+    if (ok)
+        rt_hdr_free(h); // else a late event may still come to it: it dies with the process
+    return ok;
+}
+
+/* ---- The experiment ---- */
+
+static void show(struct lab *lab, struct section *s, const struct delivered *d, const double *rates)
+{
+    static const struct column columns[] = {{"load", "", false, 0}, {"puts", "a second", false, 0}, {"events", "a second", true, 0}, {"P50", "ms", true, 2}, {"P95", "ms", true, 2}, {"P99", "ms", true, 2},
+                                            {"article: P95", "ms", false, 1}, {"P95, ours / article", "", false, 2}, {"preemptions", "a second", true, 1}, {"article: preemptions", "a second", false, 0}};
+    static const double article[][2] = {{8.2, 12}, {47.6, 328}};
+    struct table *t = report_table(&lab->report, s, "watch", "Delivery of events", columns, 10);
+    struct plot *p = report_plot(&lab->report, s, "watch-cdf", "Events delivered later than a time", PLOT_LINES, "from the put\u2019s due time to the stream, ms (log)", "part of all events (log)");
+    p->log_x = p->log_y = true;
+    for (int i = 0; i < LOADS; i++) {
+        if (!d[i].trials)
+            continue;
+        struct cell *row = table_row(&lab->report, t);
+        struct stat_spread p95 = stat_spread_of(d[i].p95, d[i].trials);
+        row[0] = cell_text(i ? "high" : "low");
+        row[1] = cell_number(rates[i]);
+        row[2] = cell_spread(stat_spread_of(d[i].events, d[i].trials));
+        row[3] = cell_spread(stat_spread_of(d[i].p50, d[i].trials));
+        row[4] = cell_spread(p95);
+        row[5] = cell_spread(stat_spread_of(d[i].p99, d[i].trials));
+        row[6] = cell_number(article[i][0]);
+        row[7] = cell_number(p95.median / article[i][0]);
+        row[8] = cell_spread(stat_spread_of(d[i].preempted, d[i].trials));
+        row[9] = cell_number(article[i][1]);
+        struct plot_series *curve = plot_series(&lab->report, p, i ? "high load" : "low load");
+        for (int k = 0; k <= 100; k++) {
+            double above = 1;
+            for (int e = 0; e < k; e++)
+                above *= 0.9; // 1 down to about 3e-5
+            if (above * (double)d[i].all->count >= 1)
+                plot_add(curve, (double)rt_hdr_quantile(d[i].all, 1 - above) / 1e6, above);
+        }
+    }
+    t->note = "A delivery takes from the moment the put was due to the moment a stream has its event: the put itself is in it. The article\u2019s loads are not stated as rates.";
+    if (!d[0].trials || !d[1].trials)
+        return;
+    uint32_t pairs = d[0].trials < d[1].trials ? d[0].trials : d[1].trials;
+    struct stat_difference diff = stat_difference_of(d[0].p95, d[1].p95, pairs, (uint64_t)lab->options->seed);
+    say_difference(lab, s, "P95 of delivery", "High against low load", "ms", &diff, stat_spread_of(d[0].p95, d[0].trials).median);
+}
+
+static void show_memory(struct lab *lab, struct section *s, const struct watching *w, uint64_t before, uint64_t after)
+{
+    static const struct column columns[] = {{"streams", "", false, 0}, {"connections", "", false, 0}, {"resident before", "MiB", false, 1}, {"with all streams", "MiB", false, 1}, {"a stream", "bytes", false, 0}};
+    if (!before || !after)
+        return; // not a member of ours
+    struct table *t = report_table(&lab->report, s, "watch-memory", "Memory of the member", columns, 5);
+    struct cell *row = table_row(&lab->report, t);
+    row[0] = cell_number(w->stream_count);
+    row[1] = cell_number(w->connection_count);
+    row[2] = cell_number((double)before / (1 << 20));
+    row[3] = cell_number((double)after / (1 << 20));
+    row[4] = cell_number(((double)after - (double)before) / w->stream_count);
+    t->note = "Resident memory of the process before and after the streams were opened, before any put; connections are in it.";
+}
+
+static bool run_watching(struct watching *w, struct section *s, struct why *why)
+{
+    struct lab *lab = w->lab;
+    double rates[LOADS] = {lab->options->rate ? (double)lab->options->rate / 10 : LOW_RATE, lab->options->rate ? (double)lab->options->rate : HIGH_RATE};
+    int64_t length = lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, 3 * RT_SECOND);
+    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+    struct delivered *d = rt_alloc_zero(LOADS * sizeof *d);
+    for (int i = 0; i < LOADS; i++)
+        d[i].all = rt_hdr_counts_new();
+    progress_plan(lab, 10 + (double)length / 1e9 * LOADS * trials);
+    progress_step(lab, 10, "watch: opening %u streams", w->stream_count);
+    uint64_t before = member_resident_bytes(cluster_leader(w->cluster));
+    bool ok = open_all(w, why);
+    uint64_t after = member_resident_bytes(cluster_leader(w->cluster));
+    for (uint32_t t = 0; t < trials && ok && !lab_is_stopped(lab); t++)
+        for (int n = 0; n < LOADS && ok && !lab_is_stopped(lab); n++) {
+            int i = t % 2 ? LOADS - 1 - n : n;
+            progress_step(lab, (double)length / 1e9, "watch: %s load, %u of %u", i ? "high" : "low", t + 1, trials);
+            ok = run_trial(w, rates[i], length, &d[i], why);
+        }
+    show(lab, s, d, rates);
+    if (ok)
+        show_memory(lab, s, w, before, after);
+    if (d[0].trials)
+        report_check(&lab->report, s, ok && atomic_load(&w->wrong) == 0, "Every stream got every event once and in order: %" PRIu64 " puts, %u streams, %" PRIu64 " events.",
+                     atomic_load(&w->put), w->stream_count, atomic_load(&w->received));
+    close_all(w);
+    for (int i = 0; i < LOADS; i++)
+        rt_free(d[i].all);
+    rt_free(d);
+    return ok;
+}
+
+enum outcome run_watch(struct lab *lab, struct section *s, struct why *why)
+{
+    struct cluster *c = cluster_start(lab, &(struct cluster_spec){.name = "watch", .members = 1}, why);
+    if (!c)
+        return lab_outcome(lab, false);
+    struct watching *w = rt_alloc_zero(sizeof *w);
+    w->lab = lab;
+    w->cluster = c;
+    w->stream_count = (uint32_t)lab->options->streams;
+    w->connection_count = w->stream_count < CONNECTIONS_MAX ? w->stream_count : CONNECTIONS_MAX;
+    w->connections = rt_alloc_zero(w->connection_count * sizeof *w->connections);
+    w->streams = rt_alloc_zero(w->stream_count * sizeof *w->streams);
+    rt_string_printf(&s->setup, "One member%s, %u watch streams over %u connections, all on the same range, so that each put makes an event for every stream; puts of %d bytes by an open loop.",
+                     c->is_ours ? " of its own" : " (the leader)", w->stream_count, w->connection_count, VALUE_BYTES);
+    bool ok = run_watching(w, s, why);
+    struct why dead;
+    if (!ok && !cluster_is_whole(c, &dead))
+        *why = dead;
+    rt_free(w->streams);
+    rt_free(w->connections);
+    rt_free(w);
+    cluster_stop(c);
+    return lab_outcome(lab, ok);
+}

@@ -25,7 +25,8 @@ enum grpc_done serve_status(void *ctx, struct grpc_call *call, struct rt_bytes m
     field_add_text(&body, 2, SERVICE_API_VERSION);
     field_add_int(&body, 3, store_size_bytes(s->store));
     field_add_uint(&body, 4, status.leader);
-    field_add_uint(&body, 5, status.commit);
+    // What is applied is committed: the two are read one after the other, and apply may be ahead by then.
+    field_add_uint(&body, 5, status.commit > status.applied ? status.commit : status.applied);
     field_add_uint(&body, 6, status.term);
     field_add_uint(&body, 7, status.applied);
     if (!status.leader)

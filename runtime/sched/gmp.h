@@ -148,7 +148,7 @@ struct sched {
     unsigned procs;
     struct p *ps;
     struct g *main_g;
-    int64_t slice_ns;
+    _Atomic int64_t slice_ns; // rt_set_slice_ns
 
     // any thread
     _Atomic bool running;

@@ -38,7 +38,8 @@ unsigned preempt_save_how __attribute__((visibility("hidden")));
 unsigned preempt_save_mask __attribute__((visibility("hidden")));
 
 static struct {
-    bool async;              // signals are used at all
+    bool able;               // this build, CPU and world can; set before start, then const
+    _Atomic bool async;      // signals are used at all: rt_set_preempt
     struct sigaction old_urg, old_segv, old_bus;
 } preempt;
 
@@ -104,7 +105,7 @@ void preempt_request(struct p *p, enum preempt_kind kind)
         return;
     // It may be another G's turn by now, or another P's: then somebody stops once too often.
     store_relaxed(&gp->preempt_pending, (uint8_t)kind);
-    if (!preempt.async)
+    if (!load_relaxed(&preempt.async))
         return;
     if (atomic_exchange_explicit(&m->preempt_want, (uint8_t)kind, memory_order_relaxed) ==
         PREEMPT_NONE || kind != PREEMPT_NEED)
@@ -214,10 +215,11 @@ void preempt_thread_stop(struct m *m)
 
 int preempt_start(struct why *why)
 {
-    preempt.async = !sched.simulated && !sched.options.no_async_preempt && choose_save();
+    preempt.able = !sched.simulated && choose_save();
 #ifdef RT_TSAN
-    preempt.async = false; // it holds signals back until the program calls something of its own
+    preempt.able = false; // it holds signals back until the program calls something of its own
 #endif
+    store_relaxed(&preempt.async, preempt.able && !sched.options.no_async_preempt);
     struct sigaction urg = {.sa_sigaction = on_urgent,
                             .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     struct sigaction fault = {.sa_sigaction = on_fault,
@@ -233,6 +235,10 @@ int preempt_start(struct why *why)
     }
     return 0;
 }
+
+void rt_set_preempt(bool on) { store_relaxed(&preempt.async, on && preempt.able); }
+
+bool rt_get_preempt(void) { return load_relaxed(&preempt.async); }
 
 void preempt_stop(void)
 {

@@ -208,7 +208,7 @@ static int choose(const struct rt_options *asked, struct why *why)
         o->slice_ms = DEFAULT_SLICE_MS;
     if (!o->max_goroutines || o->max_goroutines > (1u << 24))
         o->max_goroutines = DEFAULT_GOROUTINES;
-    sched.slice_ns = o->slice_ms * RT_MS;
+    store_relaxed(&sched.slice_ns, o->slice_ms * RT_MS);
     return 0;
 }
 

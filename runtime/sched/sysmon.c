@@ -73,11 +73,11 @@ static bool look_at(struct p *p, int64_t now)
         return waiting;
     }
     int64_t used = now - load_relaxed(&p->seen_since_ns) + load_relaxed(&p->slice_used_ns);
-    if (used >= DEAF_SLICES * sched.slice_ns && waiting && loop_rescue(p) > 0)
+    if (used >= DEAF_SLICES * load_relaxed(&sched.slice_ns) && waiting && loop_rescue(p) > 0)
         idle_wake_one();
-    if (used >= sched.slice_ns && now - p->asked_ns >= ASK_AGAIN_NS) {
+    if (used >= load_relaxed(&sched.slice_ns) && now - p->asked_ns >= ASK_AGAIN_NS) {
         p->asked_ns = now;
-        preempt_request(p, used < OVERDUE_SLICES * sched.slice_ns ? PREEMPT_SLICE : PREEMPT_OVERDUE);
+        preempt_request(p, used < OVERDUE_SLICES * load_relaxed(&sched.slice_ns) ? PREEMPT_SLICE : PREEMPT_OVERDUE);
         return true;
     }
     return false;
@@ -147,3 +147,11 @@ void sysmon_run(void)
     }
     m_set_self(NULL);
 }
+
+void rt_set_slice_ns(int64_t ns)
+{
+    int64_t least = RT_MS, most = RT_SECOND;
+    store_relaxed(&sched.slice_ns, ns < least ? least : ns > most ? most : ns);
+}
+
+int64_t rt_get_slice_ns(void) { return load_relaxed(&sched.slice_ns); }

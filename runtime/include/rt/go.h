@@ -66,6 +66,14 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg);
 void rt_pin_thread(void);
 void rt_unpin_thread(void);
 
+/* Asynchronous preemption on or off, and how long a goroutine may run before it: of the whole process,
+ * from now on. Turning on what this build or world cannot do changes nothing: ask get. The slice is 1 ms
+ * to 1 s.  Context: goroutine; never parks. */
+void rt_set_preempt(bool on);
+bool rt_get_preempt(void);
+void rt_set_slice_ns(int64_t ns);
+int64_t rt_get_slice_ns(void);
+
 /* Wait until one of these signals reaches the process and return its number. A signal that was ever
  * asked for no longer has its default effect until rt_run returns; one that comes while nobody waits
  * for it is kept (once). SIGQUIT always prints the goroutine dump and goes on; asking for it too is

@@ -389,6 +389,8 @@ enum raft_role raft_role(const struct raft *r);
 uint64_t raft_leader(const struct raft *r);
 uint64_t raft_term(const struct raft *r);
 uint64_t raft_committed(const struct raft *r);
+/* As the leader: entries for that follower wait, and only because its window of messages is used up. */
+bool raft_is_stalled(const struct raft *r, uint64_t peer);
 
 /* The log may be compacted (log storage drops entries, first_index moves, between any two calls) up to
  * what is applied. This is how far it can go without forcing a recently active follower into a snapshot:

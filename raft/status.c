@@ -55,3 +55,16 @@ void raft_status(const struct raft *r, struct raft_status *out)
     for (uint32_t i = 0; i < r->members.peer_count; i++)
         peer_status(r->members.peer[i], &out->peer[i]);
 }
+
+bool raft_is_stalled(const struct raft *r, uint64_t peer)
+{
+    if (r->role != RAFT_LEADER)
+        return false;
+    for (uint32_t i = 0; i < r->members.peer_count; i++) {
+        const struct raft_progress *p = r->members.peer[i];
+        if (p->id == peer)
+            return p->flow == RAFT_REPLICATE && p->next <= raft_log_last_index(&r->log) &&
+                   p->inflights.count >= r->window.max_msgs;
+    }
+    return false;
+}

@@ -239,6 +239,7 @@ int wal_open(const struct wal_options *options, const struct wal_replay *replay,
     wal->writer.files = f;
     wal->writer.spares = &wal->spares;
     wal->writer.deadline.log = options->log;
+    atomic_store_explicit(&wal->writer.batch_bytes, WAL_BATCH_BYTES, memory_order_relaxed);
     wal->writer.queue_limit_bytes =
         options->queue_limit_bytes ? options->queue_limit_bytes : WAL_QUEUE_BYTES_DEFAULT;
     make_metrics(&wal->writer, options->metrics);
@@ -361,6 +362,21 @@ void wal_set_sync_timeout(struct wal *wal, int64_t timeout_ns)
 {
     assert(timeout_ns >= 0);
     atomic_store_explicit(&wal->writer.deadline.timeout_ns, timeout_ns, memory_order_relaxed);
+}
+
+void wal_set_batch_limits(struct wal *wal, uint32_t bytes, uint32_t entries)
+{
+    assert(bytes >= WAL_BLOCK_BYTES);
+    assert(bytes <= WAL_BATCH_BYTES);
+    atomic_store_explicit(&wal->writer.batch_bytes, bytes / WAL_BLOCK_BYTES * WAL_BLOCK_BYTES,
+                          memory_order_relaxed);
+    atomic_store_explicit(&wal->writer.batch_entries, entries, memory_order_relaxed);
+}
+
+void wal_set_debug_delay(struct wal *wal, int64_t delay_ns)
+{
+    assert(delay_ns >= 0);
+    atomic_store_explicit(&wal->writer.debug_delay_ns, delay_ns, memory_order_relaxed);
 }
 
 bool wal_is_slow(const struct wal *wal)

@@ -52,9 +52,12 @@ struct wal_hard_state {
 
 /* When a request passed each stage, monotonic. With D = 0 and direct I/O the write and the sync are
  * one call, and written_ns equals synced_ns. For a request that caused no write all four are the
- * time it was completed. */
+ * time it was completed, but for the first two. */
 struct wal_times {
-    int64_t taken_ns;   // the WAL goroutine took it from the queue
+    int64_t taken_ns; // the WAL goroutine took it from the queue
+    int64_t
+        building_ns;    // it began to build the batch that finished the request: no sync before its
+                        // own is waited for any more
     int64_t begun_ns;   // the write began
     int64_t written_ns; // the write returned (B)
     int64_t synced_ns;  // durable (C)
@@ -155,6 +158,12 @@ bool wal_has_space(const struct wal *wal);
  * counted, logged with its stage times, and WAL_SLOW_RUN in a row mark the disk slow.
  * Context: never parks; holds from the next batch. */
 void wal_set_sync_timeout(struct wal *wal, int64_t timeout_ns);
+
+/* Limits of group commit: at most so many bytes (at least a block, at most WAL_BATCH_BYTES) and entries
+ * (0: no limit) with one sync. A record that is bigger goes alone.  Context: as above. */
+void wal_set_batch_limits(struct wal *wal, uint32_t bytes, uint32_t entries);
+/* For experiments: each sync takes delay_ns longer, as on a slower disk.  Context: as above. */
+void wal_set_debug_delay(struct wal *wal, int64_t delay_ns);
 
 struct wal_stats {
     uint64_t first_index; // oldest entry that wal_read gives; last_index + 1 when there is none

@@ -89,17 +89,19 @@ static int begin_round(struct wal_writer *w, struct round *round)
     }
     uint64_t limit = wal_batch_bytes(first);
     assert(limit <= room);
-    if (limit < WAL_BATCH_BYTES)
-        limit = room < WAL_BATCH_BYTES ? room : WAL_BATCH_BYTES;
+    uint64_t most = atomic_load_explicit(&w->batch_bytes, memory_order_relaxed);
+    if (limit < most)
+        limit = room < most ? room : most;
     return begin_batch(w, round->rolls, limit);
 }
 
 /* Put as many of r's records into the batch as go. True when all are in. */
 static bool add_records(struct wal_writer *w, struct wal_request *r)
 {
+    uint32_t most = own_sync(w) ? 1 : atomic_load_explicit(&w->batch_entries, memory_order_relaxed);
     for (; w->next_record < r->count; w->next_record++) {
         const struct wal_record *record = &r->records[w->next_record];
-        if (w->batch.entries > 0 && own_sync(w))
+        if (most && w->batch.entries >= most)
             return false;
         if (!wal_batch_add(&w->batch, record))
             return false;
@@ -136,6 +138,13 @@ static int fill_batch(struct wal_writer *w, struct round *round)
 
 /* ---- Making it durable ------------------------------------------------------------------------ */
 
+static void debug_delay(struct wal_writer *w)
+{
+    int64_t delay_ns = atomic_load_explicit(&w->debug_delay_ns, memory_order_relaxed);
+    if (delay_ns)
+        rt_sleep_ns(delay_ns);
+}
+
 static void write_and_sync(struct wal_writer *w, struct rt_file *file, const char *path,
                            uint64_t offset, uint32_t bytes, struct wal_times *times)
 {
@@ -146,6 +155,8 @@ static void write_and_sync(struct wal_writer *w, struct rt_file *file, const cha
         err = rt_file_pwrite_durable(file, buf, bytes, offset);
         if (err == -EOPNOTSUPP)
             w->one_call = false; // refused before anything was written
+        else
+            debug_delay(w);
         times->written_ns = times->synced_ns = rt_now_ns();
     }
     if (err == -EOPNOTSUPP) {
@@ -154,6 +165,7 @@ static void write_and_sync(struct wal_writer *w, struct rt_file *file, const cha
         if (err)
             die(w, path, "write", err);
         err = rt_file_datasync(file);
+        debug_delay(w);
         times->synced_ns = rt_now_ns();
     }
     if (err)
@@ -285,7 +297,7 @@ static void complete(struct wal_writer *w, struct wal_request *rest, int result,
 static void one_round(struct wal_writer *w)
 {
     struct round round = {.rest = NULL};
-    struct wal_times times = {.taken_ns = w->taken_ns};
+    struct wal_times times = {.taken_ns = w->taken_ns, .building_ns = rt_now_ns()};
     int err = fill_batch(w, &round);
     if (err)
         die(w, w->path, "memory for a batch", err);

@@ -24,6 +24,9 @@ struct wal_writer {
     struct rt_mailbox box;        // of struct wal_request
     _Atomic uint64_t queue_bytes; // appended and not completed
     _Atomic bool stopping;
+    _Atomic uint32_t batch_bytes;   // knobs: wal_set_batch_limits
+    _Atomic uint32_t batch_entries; // 0: no limit
+    _Atomic int64_t debug_delay_ns; // wal_set_debug_delay
     struct rt_note stopped;
     uint64_t appended_index; // who appends only: the last entry given to us
     uint64_t appended_term;  // the same

@@ -1,7 +1,8 @@
 # kvd: one Makefile, everything under build/. `make help` lists what it can do.
 #
 # VARIANT=name builds beside the others under build/name, with programs and tests of its own. Words in
-# the name choose how: asan, tsan, clang; any other word only names the folder.
+# the name choose how: asan, tsan, clang, and nostamps (without the stamps of stages, to measure what they
+# cost); any other word only names the folder.
 ifneq ($(shell uname -m),x86_64)
 $(error kvd runs on x86-64 only: the goroutine switch and preemption of this CPU are not written yet)
 endif
@@ -11,7 +12,7 @@ B        := build$(VARIANT:%=/%)
 VERSION  := 0.1.0
 CC       := $(if $(findstring clang,$(VARIANT)),clang,gcc)
 SANITIZE := $(if $(findstring asan,$(VARIANT)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -DRT_ASAN)$(if $(findstring tsan,$(VARIANT)),-fsanitize=thread -DRT_TSAN)
-CPPFLAGS := -I. -Iruntime/include -I$B/gen -D_GNU_SOURCE -DKVD_VERSION='"$(VERSION)"' -MMD -MP
+CPPFLAGS := -I. -Iruntime/include -I$B/gen -D_GNU_SOURCE -DKVD_VERSION='"$(VERSION)"' $(if $(findstring nostamps,$(VARIANT)),-DKVD_NO_STAMPS) -MMD -MP
 WARN     := -Wall -Wextra -Wshadow -Werror -Wvla -Walloca $(if $(SANITIZE),,-Wframe-larger-than=4096)
 CFLAGS   := -std=gnu11 -O2 -g -fPIE -fno-omit-frame-pointer -fstack-clash-protection -fno-plt $(WARN) $(SANITIZE)
 LDFLAGS  := -pie -Wl,-z,now -Wl,-z,noexecstack $(SANITIZE)

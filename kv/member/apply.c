@@ -23,7 +23,7 @@ static void end_run(struct member *m, struct run *run)
         return;
     atomic_store(&m->applied, run->last); // before anybody looks: reads.c
     reads_applied(m, run->last);
-    int64_t now = rt_now_ns();
+    int64_t now = stage_now();
     for (uint32_t i = 0; i < run->count; i++) {
         run->done[i]->stages.applied_ns = now;
         proposal_complete(run->done[i], 0);
@@ -34,17 +34,25 @@ static void end_run(struct member *m, struct run *run)
 
 static void stamp(struct proposal *p, const struct apply_job *job, uint64_t index, uint32_t *at)
 {
+    struct member_stages *s = &p->stages;
     while (*at < job->time_count && job->times[*at].last < index)
         ++*at;
-    if (*at < job->time_count) {
-        const struct stage_times *t = &job->times[*at];
-        p->stages.appended_ns = t->appended_ns;
-        p->stages.written_ns = t->written_ns;
-        p->stages.synced_ns = t->synced_ns;
-        p->stages.sent_ns = t->sent_ns;
-    }
-    p->stages.answered_ns = job->answered_ns;
-    p->stages.committed_ns = job->committed_ns;
+    s->taken_ns = p->taken_ns;
+    s->committed_ns = job->committed_ns;
+    if (*at == job->time_count)
+        return;
+    const struct stage_times *t = &job->times[*at].times;
+    s->led = t->led;
+    s->appended_ns = t->appended_ns;
+    s->building_ns = t->building_ns;
+    s->writing_ns = t->writing_ns;
+    s->written_ns = t->written_ns;
+    s->synced_ns = t->synced_ns;
+    s->sent_ns = t->answer.sent_ns;
+    s->answered_ns = t->answered_ns;
+    s->peer_wait_ns = (int64_t)t->answer.wait_ns;
+    s->peer_write_ns = (int64_t)t->answer.write_ns;
+    s->peer_sync_ns = (int64_t)t->answer.sync_ns;
 }
 
 static const struct apply_conf *conf_of(const struct apply_job *job, uint64_t index)

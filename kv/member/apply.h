@@ -27,9 +27,9 @@ struct apply_job {
     struct raft_apply batch; // ENTRIES
     struct apply_conf *confs;
     uint32_t conf_count;
-    struct stage_times *times;
+    struct stage_run *times;
     uint32_t time_count;
-    int64_t answered_ns, committed_ns;
+    int64_t committed_ns;
     struct persist_job *persist; // INSTALL: waits for it
 };
 

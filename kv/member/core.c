@@ -2,6 +2,7 @@
 #include "kv/member/core.h"
 #include "kv/member/command.h"
 #include "kv/member/core_ready.h"
+#include "kv/member/core_stages.h"
 #include "kv/member/parts.h"
 #include <assert.h>
 #include <rt/go.h>
@@ -95,6 +96,7 @@ static bool propose_some(struct member *m, struct proposal_list *from)
     struct proposal_list taken = {0};
     uint64_t term = raft_term(c->raft);
     size_t bytes = 0;
+    int64_t now = stage_now();
     while (from->first && taken.count < CORE_PROPOSE_ENTRIES && bytes < PROPOSE_BYTES) {
         struct proposal *p = list_pop(from);
         if (is_over(m, p)) {
@@ -104,6 +106,7 @@ static bool propose_some(struct member *m, struct proposal_list *from)
         if (!p->leader_only)
             command_set_term(p->entry, term);
         proposals_set_term(&m->proposals, p->request, term);
+        p->taken_ns = now;
         entries[taken.count] = (struct raft_entry){
             .kind = RAFT_ENTRY_NORMAL,
             .data = p->entry->data,
@@ -114,6 +117,8 @@ static bool propose_some(struct member *m, struct proposal_list *from)
         list_push(&taken, p);
     }
     int err = taken.count ? raft_propose(c->raft, entries, taken.count, NULL) : 0;
+    if (taken.count)
+        atomic_fetch_add_explicit(&m->latency.proposals, 1, memory_order_relaxed);
     for (struct proposal *p; (p = list_pop(&taken));) {
         if (is_for_later(err)) {
             proposals_set_term(&m->proposals, p->request, 0);
@@ -154,8 +159,7 @@ static void step_message(struct member *m, struct core_message *message)
     struct raft_message *it = &message->in->message;
     if (message->snapshot)
         it->snapshot->block = message->snapshot; // raft takes a reference of its own
-    if (it->type == RAFT_MSG_APP_RESP)
-        c->answered_ns = message->received_ns;
+    core_note_message(m, message);
     if (!atomic_load_explicit(&m->refused, memory_order_relaxed)) {
         int err = raft_step(c->raft, it);
         if (err == RAFT_BAD_MESSAGE || err == RAFT_LOCAL_MESSAGE)
@@ -185,6 +189,7 @@ static void persisted(struct member *m, struct persist_job *job)
     }
     raft_persist_free(&m->env, p);
     stage_span_unref(job->span);
+    rt_free(job->echoes);
     rt_free(job->records);
     rt_free(job);
     c->jobs_out--;
@@ -213,6 +218,9 @@ static void take_event(struct member *m, struct core_event *e)
         break;
     case CORE_TRANSFER:
         raft_transfer(c->raft, e->peer);
+        break;
+    case CORE_WINDOW:
+        raft_set_max_inflight_msgs(c->raft, e->peer);
         break;
     case CORE_STOP:
         c->stopping = true;
@@ -320,6 +328,7 @@ static void turn(struct member *m, struct rt_mail *mail)
     reads_begin_round(m, now);
     while (raft_has_ready(c->raft))
         core_take_ready(m, now);
+    core_note_windows(m);
     core_publish(m);
 }
 

@@ -53,8 +53,9 @@ struct persist_job {
     struct wal_request request;
     struct wal_record *records;
     struct stage_span *span;
-    struct persist_job *next; // behind an installation
-    bool failed;              // the WAL closed without it
+    struct stage_echo *echoes; // of the promises; NULL: none
+    struct persist_job *next;  // behind an installation
+    bool failed;               // the WAL closed without it
 };
 
 struct proposal_list {
@@ -62,7 +63,14 @@ struct proposal_list {
     uint32_t count;
 };
 
+/* An append that came in and is not answered yet: core_stages.c. */
+struct stage_echo {
+    uint64_t index; // of its last entry; 0: none
+    int64_t sent_ns, received_ns;
+};
+
 enum {
+    CORE_ECHOES = 1024,          // an older append is answered without stamps
     CORE_CONFS = 64,             // remembered configurations, for images of older states
     CORE_PROPOSE_ENTRIES = 4096, // given to raft by one call
 };
@@ -86,9 +94,10 @@ struct core {
     struct persist_job *waiting_first, *waiting_last; // behind an installation
     bool installing;
     bool stopping, ending;
-    uint64_t applied_index; // as told to raft
-    uint64_t jobs_out;      // persist and apply and fetch jobs that will come back
-    int64_t answered_ns;    // the last append answer came in
+    uint64_t applied_index;    // as told to raft
+    uint64_t jobs_out;         // persist and apply and fetch jobs that will come back
+    struct stage_echo *echoes; // CORE_ECHOES, by index
+    bool watched_windows;      // as the leader, in the turn before
     struct {
         uint64_t index;
         struct raft_conf_state conf;

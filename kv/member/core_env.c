@@ -126,6 +126,7 @@ int core_open(struct member *m, const struct wal_recovered *recovered,
         .applied = applied,
     };
     c->inbox_bytes.count = MEMBER_INBOX_BYTES;
+    c->echoes = rt_alloc_zero(CORE_ECHOES * sizeof(*c->echoes));
     c->scratch = rt_alloc(CORE_PROPOSE_ENTRIES * sizeof(*c->scratch));
     c->applied_index = applied;
     core_remember_conf(m, applied, conf);
@@ -152,6 +153,7 @@ void core_deinit(struct member *m)
     if (c->raft)
         raft_free(c->raft);
     rt_free(c->scratch);
+    rt_free(c->echoes);
     stage_spans_clear(&c->spans);
     if (c->log.ring)
         log_cache_deinit(&c->log);

@@ -17,6 +17,7 @@ enum core_kind {
     CORE_SNAPSHOT_SENT, // struct core_event
     CORE_TRANSFER,      // struct core_event
     CORE_STOP,          // struct core_event
+    CORE_WINDOW,        // struct core_event: `peer` is the new max-inflight-msgs
     CORE_END,           // struct core_event
 };
 

@@ -1,6 +1,7 @@
 /* kv/member/core_ready.c: see core_ready.h. The order in core_take_ready is the contract with raft:
  * messages leave at once, promises with the completion of what was handed out before and with them. */
 #include "kv/member/core_ready.h"
+#include "kv/member/core_stages.h"
 #include "kv/member/parts.h"
 #include <assert.h>
 #include <rt/go.h>
@@ -18,15 +19,18 @@ static void persist_done(struct wal_request *request)
         return;
     }
     if (job->span) {
-        job->span->written_ns = request->times.written_ns;
-        job->span->synced_ns = request->times.synced_ns;
+        job->span->times.building_ns = request->times.building_ns;
+        job->span->times.writing_ns = request->times.begun_ns;
+        job->span->times.written_ns = request->times.written_ns;
+        job->span->times.synced_ns = request->times.synced_ns;
     }
     if (!atomic_load_explicit(&m->refused, memory_order_relaxed)) {
         for (size_t i = 0; i < job->persist.promise_count; i++) {
             struct raft_message copy = job->persist.promises[i];
             assert(copy.count == 0);
+            struct peer_stamps stamps = persist_stamps(job, i);
             if (copy.to != m->id)
-                peers_send(m, &copy, NULL);
+                peers_send(m, &copy, &stamps);
         }
     }
     core_post(m, &job->item);
@@ -103,12 +107,19 @@ void core_installed(struct member *m, struct apply_job *install)
     }
 }
 
-static struct stage_span *begin_span(struct member *m, const struct raft_persist *p, int64_t now_ns)
+static struct stage_span *begin_span(struct member *m, const struct raft_persist *p)
 {
+    struct core *c = &m->core;
     if (!p->count)
         return NULL;
-    return stage_spans_begin(&m->core.spans, p->entries[0].index, p->entries[p->count - 1].index,
-                             now_ns);
+    atomic_fetch_add_explicit(&m->latency.batches, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->latency.entries, (int64_t)p->count, memory_order_relaxed);
+    if (!STAGE_STAMPS)
+        return NULL;
+    struct stage_span *span = stage_spans_begin(&c->spans, p->entries[0].index,
+                                                p->entries[p->count - 1].index, rt_now_ns());
+    span->times.led = raft_role(c->raft) == RAFT_LEADER;
+    return span;
 }
 
 static void take_persist(struct member *m, struct raft_persist *p, struct stage_span *span)
@@ -119,6 +130,7 @@ static void take_persist(struct member *m, struct raft_persist *p, struct stage_
     job->persist = *p;
     *p = (struct raft_persist){0};
     job->span = span;
+    core_note_promises(m, job);
     make_records(job);
     m->core.jobs_out++;
     persist(m, job);
@@ -137,13 +149,9 @@ static void take_messages(struct member *m, struct raft_ready *rd)
             snapshot_send(m, it);
             continue;
         }
-        struct stage_span *span = NULL;
-        if (it->type == RAFT_MSG_APP && it->count && m->core.spans.newest &&
-            it->entries[it->count - 1].index == m->core.spans.newest->last)
-            span = m->core.spans.newest;
         uint64_t to = it->to;
         bool was_append = it->type == RAFT_MSG_APP;
-        if (!peers_send(m, it, span) && was_append)
+        if (!peers_send(m, it, NULL) && was_append)
             raft_report_unreachable(m->core.raft, to);
     }
     raft_messages_free(&m->env, rd->messages, rd->message_count);
@@ -201,20 +209,18 @@ static void take_conf_changes(struct member *m, struct apply_job *job)
     }
 }
 
-static void take_apply(struct member *m, struct raft_apply *batch, int64_t now_ns)
+static void take_apply(struct member *m, struct raft_apply *batch)
 {
     struct apply_job *job = rt_alloc_zero(sizeof(*job));
     job->kind = APPLY_ENTRIES;
     job->batch = *batch;
     *batch = (struct raft_apply){0};
-    job->answered_ns = m->core.answered_ns;
-    job->committed_ns = now_ns;
-    struct stage_times times[APPLY_TIMES];
+    job->committed_ns = stage_now();
     uint64_t last = job->batch.entries[job->batch.count - 1].index;
-    job->time_count = stage_spans_take(&m->core.spans, last, times, APPLY_TIMES);
-    if (job->time_count) {
-        job->times = rt_alloc(job->time_count * sizeof(times[0]));
-        memcpy(job->times, times, job->time_count * sizeof(times[0]));
+    uint32_t cap = m->core.spans.count < APPLY_TIMES ? m->core.spans.count : APPLY_TIMES;
+    if (cap) {
+        job->times = rt_alloc(cap * sizeof(*job->times));
+        job->time_count = stage_spans_take(&m->core.spans, last, job->times, cap);
     }
     take_conf_changes(m, job);
     m->core.jobs_out++;
@@ -311,13 +317,13 @@ void core_take_ready(struct member *m, int64_t now_ns)
     raft_ready(m->core.raft, &rd);
     if (rd.has_soft_state)
         take_soft_state(m, &rd.soft_state, now_ns);
-    struct stage_span *span = begin_span(m, &rd.persist, now_ns);
+    struct stage_span *span = begin_span(m, &rd.persist);
     if (rd.message_count)
         take_messages(m, &rd);
     if (rd.persist.needed)
         take_persist(m, &rd.persist, span);
     if (rd.apply.count)
-        take_apply(m, &rd.apply, now_ns);
+        take_apply(m, &rd.apply);
     for (size_t i = 0; i < rd.read_count; i++)
         reads_confirmed(m, rd.reads[i].read_id, rd.reads[i].index);
     raft_reads_free(&m->env, rd.reads, rd.read_count);

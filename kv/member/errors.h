@@ -21,7 +21,9 @@
     X(MEMBER_REFUSED, -6015, "the data directory or the cluster does not fit; `why` says how")     \
     X(MEMBER_BAD_CONFIG, -6016, "the configuration does not hold together; `why` says where")      \
     X(MEMBER_NO_LEASE, -6017, "there is no such lease")                                            \
-    X(MEMBER_BAD_TRANSFEREE, -6018, "leadership cannot go to that member")
+    X(MEMBER_BAD_TRANSFEREE, -6018, "leadership cannot go to that member")                         \
+    X(MEMBER_NO_KNOB, -6019, "there is no such knob")                                              \
+    X(MEMBER_BAD_KNOB, -6020, "the knob does not take that value; `why` says which it takes")
 
 enum member_error {
 #define X(name, number, words) name = number,

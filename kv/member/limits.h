@@ -31,6 +31,9 @@ enum {
     MEMBER_SNAPSHOT_CHUNK_BYTES = 256 << 10,
     MEMBER_SNAPSHOTS_OUT = 2, // sent at once: the next follower waits
 
+    MEMBER_SLOW_REQUEST_MS = 300, // the default of the knob slow-request-threshold
+    MEMBER_SLOW_LOG_MS = 100,     // at most one "slow request" line in this time
+
     /* Leases. */
     MEMBER_REVOKES_IN_FLIGHT = 16,
     MEMBER_REVOKES_PER_PASS = 500,

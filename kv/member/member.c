@@ -135,6 +135,7 @@ static void make_metrics(struct member *m)
 static void member_free(struct member *m)
 {
     peers_deinit(m);
+    latency_deinit(&m->latency);
     core_deinit(m);
     snapshots_deinit(m);
     if (m->wal)
@@ -157,6 +158,8 @@ static int open_all(struct member *m, const struct member_config *config, struct
         err = member_open_state(m, config, why);
     if (!err)
         err = peers_listen(m, why);
+    if (!err)
+        err = knobs_open(m, why);
     return err;
 }
 
@@ -164,6 +167,7 @@ int member_start(const struct member_config *config, struct member **out, struct
 {
     struct member *m = rt_alloc_zero(sizeof(*m));
     m->log = config->log;
+    latency_init(&m->latency, config->metrics);
     int err = open_all(m, config, why);
     if (err) {
         member_free(m);
@@ -187,6 +191,7 @@ int member_start(const struct member_config *config, struct member **out, struct
 void member_begin_stop(struct member *m)
 {
     atomic_store(&m->stopping, true);
+    atomic_store(&m->knobs.value[KNOB_DEBUG_BURN], 0); // it may be in the midst of it
     rt_mutex_lock(&m->leader_lock);
     rt_cond_broadcast(&m->leader_changed);
     rt_mutex_unlock(&m->leader_lock);

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct member;
+struct rt_hdr;
 struct store;
 struct store_result;
 
@@ -107,25 +108,105 @@ int member_list(struct member *m, struct rt_arena *arena, const struct member_in
 /* "3.6.0", or "" until the leader has decided; into buf (at least 16 bytes).  Context: parks. */
 void member_cluster_version(struct member *m, char *buf);
 
-/* When each stage of one proposal was reached here, monotonic; 0: not reached, or not on this
- * member (a follower that forwarded knows neither E nor its leader's times). The letters are those
- * of design.md section 8. */
+/* When one proposal passed its stages here, monotonic; 0: not passed, or not on this member (one that
+ * forwarded knows neither A nor its leader's D and E). STAGES.md has the drawing; the letters are those
+ * of design.md section 8. All but queued_ns are 0 in a build without stamps. */
 struct member_stages {
-    int64_t queued_ns;    // given to member_propose
+    int64_t decoded_ns;   //    the whole request is there; 0: member_propose begins the count
+    int64_t queued_ns;    //    checked, and put into raft's queue
+    int64_t taken_ns;     //    raft's goroutine gives it to raft
     int64_t appended_ns;  // A  in the log in memory
+    int64_t building_ns;  //    the log began to build the batch that it went with
+    int64_t writing_ns;   //    the call that writes began
     int64_t written_ns;   // B  written to the WAL's file
     int64_t synced_ns;    // C  durable here
-    int64_t sent_ns;      // D  handed to the first peer's socket
-    int64_t answered_ns;  // E  a follower's answer that moved the commit index came in
-    int64_t committed_ns; // F  known to be committed
+    int64_t sent_ns;      // D  taken by the sender to the follower whose answer made the quorum
+    int64_t answered_ns;  // E  that answer came in
+    int64_t committed_ns; // F  handed to apply
     int64_t applied_ns;   //    effects visible to reads
     int64_t woken_ns;     //    the waiting goroutine runs again
+    int64_t replied_ns;   //    the answer was handed to the connection
+    int64_t peer_wait_ns, peer_write_ns, peer_sync_ns; // inside E, by the follower's own clock
+    bool led;                                          //    appended as the leader
 };
+
+/* What the time went to. The first STAGE_PATH of them follow each other and add up to the total, to
+ * the nanosecond. */
+enum member_stage {
+    STAGE_DECODE,
+    STAGE_QUEUED,  // for raft, and for the sync before its own
+    STAGE_FORWARD, // to the leader, until it comes back as an entry; 0 on a leader
+    STAGE_APPEND,  // A
+    STAGE_WRITE,   // B
+    STAGE_SYNC,    // C
+    STAGE_SEND,    // D
+    STAGE_FOLLOW,  // E
+    STAGE_COMMIT,  // F
+    STAGE_APPLY,
+    STAGE_ANSWER,
+    STAGE_PATH,
+    STAGE_E_NETWORK = STAGE_PATH, // the parts of E
+    STAGE_E_WAIT,
+    STAGE_E_WRITE,
+    STAGE_E_SYNC,
+    STAGE_TOTAL,
+    MEMBER_STAGES
+};
+struct member_split {
+    int64_t path_ns[STAGE_PATH];    // what the proposal waited for
+    int64_t took_ns[MEMBER_STAGES]; // how long each took, waited for or not; -1: unknown
+    enum member_stage longest;      // on the path
+};
+/* "decode", "A", "E.network", "total".  Context of both: never parks. */
+const char *member_stage_name(enum member_stage stage);
+void member_split_stages(const struct member_stages *stages, struct member_split *out);
+
+/* The answer to a proposal of `kind` was handed over: stamp that, count the stages of a put, and say so
+ * in the log when it was slow. Once for each member_outcome.  Context: never parks. */
+void member_replied(struct member *m, uint32_t kind, struct member_stages *stages);
+
+/* One histogram: of this member's puts (peer 0), or of the appends to one follower. */
+struct member_latency_row {
+    enum member_stage stage;
+    uint64_t peer;
+    const struct rt_hdr *took;
+    const struct rt_hdr *path; // NULL: not on the path; equal to `took`: always on it
+};
+/* Tell all of them, in the order of the stages, followers last. False: a build without stamps, nothing
+ * was told.  Context: `each` may park. */
+bool member_latency(struct member *m, void (*each)(void *arg, const struct member_latency_row *row),
+                    void *arg);
+/* What is counted exactly, beside: batches, syncs, stalls of the window, preemptions. `peer` 0: of no
+ * follower.  Context: parks shortly. */
+void member_counters(struct member *m,
+                     void (*each)(void *arg, const char *name, uint64_t peer, int64_t value,
+                                  bool gauge),
+                     void *arg);
+int64_t member_started_ns(const struct member *m);
+
+/* What may be changed while the member runs (knobs.h). Values are text: a number, a duration, on, off. */
+enum { MEMBER_KNOBS_MAX = 16, MEMBER_KNOB_BYTES = 32, MEMBER_KNOB_RANGE_BYTES = 80 };
+struct member_knob {
+    const char *name, *unit, *text;
+    char value[MEMBER_KNOB_BYTES], initial[MEMBER_KNOB_BYTES]; // initial: by the command line
+    char range[MEMBER_KNOB_RANGE_BYTES];
+    double number;  // the value: a count, bytes, seconds, 0 or 1
+    bool persisted; // another start finds it set
+    bool debug;
+};
+/* All of them, in a fixed order, at most cap. Returns how many.  Context: parks. */
+uint32_t member_knobs(struct member *m, struct member_knob *out, uint32_t cap);
+/* Set one, from now on; with persist also for later starts. *out is how it is now, `previous`
+ * (MEMBER_KNOB_BYTES) its value before. 0; MEMBER_NO_KNOB or MEMBER_BAD_KNOB: nothing was changed, `why`
+ * names the range; MEMBER_STOPPED; -errno with why: set, but not persisted.  Context: parks. */
+int member_knob_set(struct member *m, const char *name, const char *text, bool persist,
+                    struct member_knob *out, char *previous, struct why *why);
 
 struct member_proposal {
     uint32_t kind;          // enum store_command
     struct rt_bytes body;   // the client's request as it came, validated; copied once
     uint64_t auth_revision; // of the caller's identity; 0 without auth
+    int64_t decoded_ns;     // of struct member_stages; 0: unknown
     int64_t deadline_ns;
 };
 

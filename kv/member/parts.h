@@ -6,6 +6,8 @@
 #include "kv/member/core.h"
 #include "kv/member/generations.h"
 #include "kv/member/ids.h"
+#include "kv/member/knobs.h"
+#include "kv/member/latency.h"
 #include "kv/member/lease_clock.h"
 #include "kv/member/limits.h"
 #include "kv/member/member.h"
@@ -40,6 +42,8 @@ struct member {
     struct peers peers;
     struct lease_clock leases;
     struct snapshots snapshots;
+    struct latency latency;
+    struct knobs knobs;
     // who leads: waiting
     struct rt_mutex leader_lock;
     struct rt_cond leader_changed; // leader_lock

@@ -49,12 +49,23 @@ static void put_entry(struct frame_batch *b, const struct raft_entry *e)
         rt_string_append(s, e->data, e->len);
 }
 
-void peer_put_raft(struct frame_batch *b, const struct raft_message *m)
+static void put_stamps(struct rt_string *s, const struct peer_stamps *stamps)
+{
+    peer_add_fixed64(s, 16, (uint64_t)stamps->sent_ns);
+    field_add_uint(s, 17, stamps->wait_ns);
+    field_add_uint(s, 18, stamps->write_ns);
+    field_add_uint(s, 19, stamps->sync_ns);
+}
+
+void peer_put_raft(struct frame_batch *b, const struct raft_message *m,
+                   const struct peer_stamps *stamps)
 {
     frame_begin(b, FRAME_RAFT);
     peer_put_raft_fields(&b->own, m);
     for (uint32_t i = 0; i < m->count; i++)
         put_entry(b, &m->entries[i]);
+    if (stamps && stamps->sent_ns)
+        put_stamps(&b->own, stamps);
     frame_end(b);
 }
 
@@ -172,6 +183,18 @@ static int get_fields(struct peer_inbound *in, struct rt_bytes bytes)
             break;
         case FIELD_KEY(12, FIELD_I64):
             m->read_id = it.value;
+            break;
+        case FIELD_KEY(16, FIELD_I64):
+            in->stamps.sent_ns = (int64_t)(it.value & INT64_MAX);
+            break;
+        case FIELD_KEY(17, FIELD_VARINT):
+            in->stamps.wait_ns = it.value;
+            break;
+        case FIELD_KEY(18, FIELD_VARINT):
+            in->stamps.write_ns = it.value;
+            break;
+        case FIELD_KEY(19, FIELD_VARINT):
+            in->stamps.sync_ns = it.value;
             break;
         case FIELD_KEY(13, FIELD_LEN):
             err = get_snapshot(it.bytes, &in->snapshot);

@@ -4,6 +4,7 @@
  * Context of all: never parks. */
 #pragma once
 #include "kv/member/frame.h"
+#include "kv/member/stages.h"
 #include "raft/raft.h"
 
 enum { PEER_FORMAT = 1, PEER_STREAM_MESSAGES = 1, PEER_STREAM_SNAPSHOT = 2 };
@@ -13,13 +14,15 @@ enum { PEER_FORMAT = 1, PEER_STREAM_MESSAGES = 1, PEER_STREAM_SNAPSHOT = 2 };
 enum { PEER_SPLICE_BYTES = 512 };
 
 /* Append one frame. Entries' payloads may be viewed: keep the message until the batch was written. */
-void peer_put_raft(struct frame_batch *b, const struct raft_message *m);
+void peer_put_raft(struct frame_batch *b, const struct raft_message *m,
+                   const struct peer_stamps *stamps); // NULL: none
 /* The fields alone, without a frame, for a message without entries. */
 void peer_put_raft_fields(struct rt_string *out, const struct raft_message *m);
 
 /* A message that came in: the message, its entries and its snapshot in one piece of memory. */
 struct peer_inbound {
     struct raft_message message;
+    struct peer_stamps stamps;
     struct raft_snapshot snapshot;
     struct rt_buf *frame; // one reference for the piece; entries carry references of their own
     struct raft_entry entries[];

@@ -6,7 +6,8 @@ struct peer_outbound {
     struct rt_mail mail; // first
     enum frame_kind kind;
     size_t bytes; // of entries
-    struct stage_span *span;
+    struct peer_stamps stamps;
+    int64_t due_ns; // not written before: sender goroutine only
     union {
         struct raft_message message;
         struct peer_lease_call call;

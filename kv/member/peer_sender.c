@@ -160,7 +160,7 @@ static void put(struct frame_batch *b, const struct peer_outbound *out)
 {
     switch (out->kind) {
     case FRAME_RAFT:
-        peer_put_raft(b, &out->message);
+        peer_put_raft(b, &out->message, &out->stamps);
         break;
     case FRAME_LEASE_CALL:
         peer_put_lease_call(b, &out->call);
@@ -195,12 +195,9 @@ static struct rt_mail *write_some(struct peer *p, struct rt_mail *mail, int *err
     size_t bytes = p->batch.total_bytes;
     rt_conn_set_write_deadline(p->conn, rt_after_ns(WRITE_MS * RT_MS));
     *err = peer_write_batch(p->conn, &p->batch);
-    int64_t now = rt_now_ns();
     while (mail != it) {
         struct peer_outbound *out = (struct peer_outbound *)mail;
         mail = mail->next;
-        if (!*err)
-            stage_span_sent(out->span, now);
         let_go(p, out);
     }
     if (!*err && p->sent_bytes)
@@ -228,17 +225,60 @@ static int ping(struct peer *p)
 
 static bool is_over(struct peer *p) { return atomic_load(&p->stopping) || atomic_load(&p->broken); }
 
+/* Behind what is held already, so that nothing overtakes; this is where D ends (STAGES.md). */
+static void hold(struct peer *p, struct rt_mail *mail, int64_t now_ns)
+{
+    int64_t delay_ns = atomic_load_explicit(&p->m->knobs.network_delay_ns, memory_order_relaxed);
+    if (!mail)
+        return;
+    if (p->held_last)
+        p->held_last->next = mail;
+    else
+        p->held_first = mail;
+    for (; mail; mail = mail->next) {
+        struct peer_outbound *out = (struct peer_outbound *)mail;
+        out->due_ns = now_ns + delay_ns;
+        if (STAGE_STAMPS && out->kind == FRAME_RAFT && out->message.type == RAFT_MSG_APP &&
+            out->message.count)
+            out->stamps.sent_ns = now_ns;
+        p->held_last = mail;
+    }
+}
+
+/* What is due, in order; all of it unless the debug knob delays the network. */
+static struct rt_mail *take_due(struct peer *p, int64_t now_ns)
+{
+    struct rt_mail *due = p->held_first, *last = NULL, *it = due;
+    for (; it && ((struct peer_outbound *)it)->due_ns <= now_ns; it = it->next)
+        last = it;
+    if (!last)
+        return NULL;
+    last->next = NULL;
+    p->held_first = it;
+    if (!it)
+        p->held_last = NULL;
+    return due;
+}
+
 static void serve(struct peer *p)
 {
     int err = ping(p);
     while (!err && !is_over(p)) {
-        struct rt_mail *mail = rt_mailbox_take(&p->outbox, p->next_ping_ns);
+        int64_t until = p->next_ping_ns;
+        if (p->held_first && ((struct peer_outbound *)p->held_first)->due_ns < until)
+            until = ((struct peer_outbound *)p->held_first)->due_ns;
+        struct rt_mail *mail = rt_mailbox_take(&p->outbox, until);
+        int64_t now = rt_now_ns();
+        hold(p, mail, now);
+        mail = take_due(p, now);
         while (mail && !err)
             mail = write_some(p, mail, &err);
         drop_all(p, mail);
-        if (!err && rt_now_ns() >= p->next_ping_ns)
+        if (!err && now >= p->next_ping_ns)
             err = ping(p);
     }
+    drop_all(p, p->held_first);
+    p->held_first = p->held_last = NULL;
 }
 
 /* Reads what never comes, to hear at once when the other side hangs up. */

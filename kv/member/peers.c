@@ -37,7 +37,6 @@ uint64_t peers_any_connected(struct member *m)
 void peer_outbound_free(struct member *m, struct peer_outbound *out)
 {
     raft_entries_free(&m->env, out->message.entries, out->message.count);
-    stage_span_unref(out->span);
     rt_free(out);
 }
 
@@ -68,7 +67,7 @@ static bool send_to(struct member *m, uint64_t to, struct peer_outbound *out)
     return false;
 }
 
-bool peers_send(struct member *m, struct raft_message *message, struct stage_span *span)
+bool peers_send(struct member *m, struct raft_message *message, const struct peer_stamps *stamps)
 {
     struct peer_outbound *out = rt_alloc_zero(sizeof(*out));
     out->kind = FRAME_RAFT;
@@ -76,8 +75,8 @@ bool peers_send(struct member *m, struct raft_message *message, struct stage_spa
     message->entries = NULL;
     message->count = 0;
     assert(!out->message.snapshot);
-    if (span)
-        out->span = stage_span_ref(span);
+    if (stamps)
+        out->stamps = *stamps;
     for (uint32_t i = 0; i < out->message.count; i++)
         out->bytes += out->message.entries[i].len + 32;
     return send_to(m, out->message.to, out);
@@ -154,6 +153,7 @@ static void add_locked(struct member *m, const struct membership_entry *e)
     p->id = e->id;
     set_addresses(p, &e->peer_urls);
     make_metrics(p);
+    follower_latency_init(&p->latency, m->config.metrics, p->id);
     ps->peer[ps->count] = p;
     atomic_fetch_add_explicit(&ps->count, 1, memory_order_release);
     peer_sender_start(p);
@@ -224,6 +224,7 @@ static void free_peer(struct member *m, struct peer *p)
         rt_free(p->address[i]);
     rt_free(p->address);
     frame_batch_deinit(&p->batch);
+    follower_latency_deinit(&p->latency, m->config.metrics);
     rt_free(p);
 }
 

@@ -6,6 +6,7 @@
  * A link that is down takes nothing: raft is told, and sends again. Snapshots go over a connection of
  * their own (snapshot.h), so that they never delay a heartbeat. */
 #pragma once
+#include "kv/member/latency.h"
 #include "kv/member/limits.h"
 #include "kv/member/peer_codec.h"
 #include "kv/member/stages.h"
@@ -26,6 +27,7 @@ struct peer {
     struct rt_counter *sent_bytes, *sent_failures, *received_bytes, *received_failures;
     struct rt_counter *disconnected, *active;
     struct rt_histogram *round_trip;
+    struct follower_latency latency;
     // the outbox
     struct rt_mailbox outbox;
     _Atomic int64_t queued_msgs, queued_bytes;
@@ -37,6 +39,7 @@ struct peer {
     struct rt_conn *conn;
     struct frame_batch batch;
     int64_t next_ping_ns;
+    struct rt_mail *held_first, *held_last; // taken from the outbox, in order, and not due yet
     struct rt_log_gate refused_gate, dial_gate;
 };
 
@@ -69,9 +72,10 @@ uint64_t peers_any_connected(struct member *m);
 /* A member more, or no longer. */
 void peers_follow_membership(struct member *m);
 
-/* Send; takes over the message's entries and snapshot. False when it was dropped (no link, or a full
- * queue): they are freed all the same.  Context: raft or WAL goroutine; never parks. */
-bool peers_send(struct member *m, struct raft_message *message, struct stage_span *span);
+/* Send; takes over the message's entries and snapshot. `stamps` go with an answer to an append (NULL:
+ * none); an append gets its own as it leaves. False when it was dropped (no link, or a full queue): they
+ * are freed all the same.  Context: raft or WAL goroutine; never parks. */
+bool peers_send(struct member *m, struct raft_message *message, const struct peer_stamps *stamps);
 bool peers_send_lease_call(struct member *m, uint64_t to, const struct peer_lease_call *call);
 bool peers_send_lease_answer(struct member *m, uint64_t to, const struct peer_lease_answer *answer);
 /* It sent what no correct member sends: close what it opened. Never parks for long. */

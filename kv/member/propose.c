@@ -235,7 +235,7 @@ int member_propose(struct member *m, const struct member_proposal *it, struct me
 {
     assert(out->result);
     out->command = NULL;
-    out->stages = (struct member_stages){.queued_ns = rt_now_ns()};
+    out->stages = (struct member_stages){.decoded_ns = it->decoded_ns, .queued_ns = stage_now()};
     if (atomic_load(&m->stopping))
         return MEMBER_STOPPED;
     int err = admit(m, it);
@@ -279,6 +279,7 @@ int member_propose_admitted(struct member *m, const struct member_proposal *it,
     if (m->proposals.pending)
         rt_counter_add(m->proposals.pending, 1);
 
+    p->stages.queued_ns = stage_now();
     proposal_ref(p); // the mailbox's
     core_post(m, &p->item);
     // a stop that began between our look and the slot has seen the slot, or we see it now
@@ -286,7 +287,7 @@ int member_propose_admitted(struct member *m, const struct member_proposal *it,
         proposals_fail(&m->proposals, request, MEMBER_STOPPED);
     int err = await(m, p, it->deadline_ns);
 
-    p->stages.woken_ns = rt_now_ns();
+    p->stages.woken_ns = stage_now();
     out->stages = p->stages;
     if (!err) {
         out->command = p->command;

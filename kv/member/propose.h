@@ -23,6 +23,7 @@ struct proposal {
     uint64_t request;     // 0: nobody waits
     bool leader_only;     // only as the leader of `term`
     uint64_t term;
+    int64_t taken_ns; // raft goroutine, before raft has it
     struct rt_note done;
     // below: whoever claimed the slot, until `done` is set
     int code;

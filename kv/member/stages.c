@@ -49,7 +49,7 @@ struct stage_span *stage_spans_begin(struct stage_spans *s, uint64_t first, uint
     atomic_init(&span->refs, 2);
     span->first = first;
     span->last = last;
-    span->appended_ns = now_ns;
+    span->times.appended_ns = now_ns;
     if (s->newest)
         s->newest->next = span;
     else
@@ -59,41 +59,34 @@ struct stage_span *stage_spans_begin(struct stage_spans *s, uint64_t first, uint
     return span;
 }
 
-struct stage_span *stage_span_ref(struct stage_span *span)
-{
-    atomic_fetch_add_explicit(&span->refs, 1, memory_order_relaxed);
-    return span;
-}
-
 void stage_span_unref(struct stage_span *span)
 {
     if (span && atomic_fetch_sub_explicit(&span->refs, 1, memory_order_acq_rel) == 1)
         rt_free(span);
 }
 
-void stage_span_sent(struct stage_span *span, int64_t now_ns)
+void stage_spans_answered(struct stage_spans *s, uint32_t peer, uint64_t index, uint32_t wanted,
+                          int64_t now_ns, const struct peer_stamps *answer)
 {
-    int64_t unset = 0;
-    if (span)
-        atomic_compare_exchange_strong_explicit(&span->sent_ns, &unset, now_ns,
-                                                memory_order_relaxed, memory_order_relaxed);
+    assert(peer < 32);
+    for (struct stage_span *span = s->oldest; span && span->last <= index; span = span->next) {
+        uint32_t before = span->acked;
+        span->acked |= UINT32_C(1) << peer;
+        if (span->acked == before || (uint32_t)__builtin_popcount(span->acked) != wanted)
+            continue;
+        span->times.answered_ns = now_ns;
+        span->times.answer = *answer;
+    }
 }
 
-uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_times *out,
-                          uint32_t cap)
+uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_run *out, uint32_t cap)
 {
     uint32_t n = 0;
     while (s->oldest && s->oldest->first <= last) {
         struct stage_span *span = s->oldest;
         uint64_t upto = span->last < last ? span->last : last;
         if (n < cap)
-            out[n++] = (struct stage_times){
-                .last = upto,
-                .appended_ns = span->appended_ns,
-                .written_ns = span->written_ns,
-                .synced_ns = span->synced_ns,
-                .sent_ns = atomic_load_explicit(&span->sent_ns, memory_order_relaxed),
-            };
+            out[n++] = (struct stage_run){.last = upto, .times = span->times};
         if (span->last > last)
             break; // the rest of its entries comes later
         drop_oldest(s);

@@ -98,7 +98,8 @@ static void garbage_after_a_good_handshake_ends_the_connection_only(void **state
         if (round == 0) { // a message in another member's name
             peer_put_raft(&b,
                           &(struct raft_message){
-                              .type = RAFT_MSG_HEARTBEAT, .from = 99, .to = h.to, .term = 1000});
+                              .type = RAFT_MSG_HEARTBEAT, .from = 99, .to = h.to, .term = 1000},
+                          NULL);
         } else if (round == 1) { // a frame that has no place here
             peer_put_hello(&b, &h);
         } else { // a payload that is not what its checksum says

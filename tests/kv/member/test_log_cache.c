@@ -124,15 +124,13 @@ static void spans_give_their_times_once_in_order(void **state)
 {
     (void)state;
     struct stage_spans s = {0};
-    struct stage_times t[4];
+    struct stage_run t[4];
     struct stage_span *a = stage_spans_begin(&s, 1, 10, 100);
     struct stage_span *b = stage_spans_begin(&s, 11, 20, 200);
-    a->synced_ns = 150;
-    stage_span_sent(b, 250);
-    stage_span_sent(b, 260); // the first counts
+    a->times.synced_ns = 150;
     assert_int_equal(stage_spans_take(&s, 15, t, 4), 2);
-    assert_true(t[0].last == 10 && t[0].appended_ns == 100 && t[0].synced_ns == 150);
-    assert_true(t[1].last == 15 && t[1].sent_ns == 250);
+    assert_true(t[0].last == 10 && t[0].times.appended_ns == 100 && t[0].times.synced_ns == 150);
+    assert_true(t[1].last == 15 && t[1].times.appended_ns == 200);
     assert_int_equal(stage_spans_take(&s, 20, t, 4), 1);
     assert_int_equal(t[0].last, 20);
     assert_int_equal(stage_spans_take(&s, 30, t, 4), 0);
@@ -144,18 +142,36 @@ static void replaced_entries_lose_their_spans(void **state)
 {
     (void)state;
     struct stage_spans s = {0};
-    struct stage_times t[4];
+    struct stage_run t[4];
     stage_span_unref(stage_spans_begin(&s, 1, 10, 100));
     stage_span_unref(stage_spans_begin(&s, 11, 20, 200));
     stage_span_unref(stage_spans_begin(&s, 6, 8, 300));
     assert_int_equal(stage_spans_take(&s, 8, t, 4), 2);
-    assert_true(t[0].last == 5 && t[0].appended_ns == 100);
-    assert_true(t[1].last == 8 && t[1].appended_ns == 300);
+    assert_true(t[0].last == 5 && t[0].times.appended_ns == 100);
+    assert_true(t[1].last == 8 && t[1].times.appended_ns == 300);
     assert_int_equal(s.count, 0);
     for (uint64_t i = 1; i <= STAGE_SPANS + 10; i++)
         stage_span_unref(stage_spans_begin(&s, i, i, 1));
     assert_int_equal(s.count, STAGE_SPANS);
     stage_spans_clear(&s);
+}
+
+static void the_quorums_answer_is_the_one_that_completes_it(void **state)
+{
+    (void)state;
+    struct stage_spans s = {0};
+    struct stage_run t[4];
+    stage_span_unref(stage_spans_begin(&s, 1, 10, 100));
+    stage_span_unref(stage_spans_begin(&s, 11, 20, 200));
+    // five members: two answers and our own copy
+    stage_spans_answered(&s, 0, 10, 2, 300, &(struct peer_stamps){.sent_ns = 110});
+    stage_spans_answered(&s, 0, 10, 2, 310, &(struct peer_stamps){.sent_ns = 120}); // again
+    stage_spans_answered(&s, 3, 15, 2, 320, &(struct peer_stamps){.sent_ns = 130});
+    stage_spans_answered(&s, 1, 20, 2, 330, &(struct peer_stamps){.sent_ns = 140}); // too late for 1
+    assert_int_equal(stage_spans_take(&s, 20, t, 4), 2);
+    assert_int_equal(t[0].times.answered_ns, 320);
+    assert_int_equal(t[0].times.answer.sent_ns, 130);
+    assert_int_equal(t[1].times.answered_ns, 0); // 3 has half of it, so only one answered
 }
 
 static const struct CMUnitTest tests[] = {
@@ -165,6 +181,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(old_payloads_are_left_to_the_wal),
     cmocka_unit_test(the_excess_is_the_oldest_that_does_not_fit),
     cmocka_unit_test(spans_give_their_times_once_in_order),
+    cmocka_unit_test(the_quorums_answer_is_the_one_that_completes_it),
     cmocka_unit_test(replaced_entries_lose_their_spans),
 };
 RT_TEST_GROUP(group, tests)

@@ -63,8 +63,8 @@ static void a_message_with_entries_comes_back_as_it_was(void **state)
     struct frame_batch b = {0};
     struct frame f;
     struct peer_inbound *in;
-    peer_put_raft(&b, &m);
-    peer_put_raft(&b, &m); // two frames side by side
+    peer_put_raft(&b, &m, NULL);
+    peer_put_raft(&b, &m, NULL); // two frames side by side
     struct rt_buf *wire = on_the_wire(&b);
     struct rt_bytes first = payload_at(wire, 0, &f);
     payload_at(wire, FRAME_HEADER_BYTES + f.len, &f);
@@ -152,7 +152,7 @@ static void damaged_messages_are_read_or_refused(void **state)
     struct raft_message m = sample(&entry, 1);
     struct frame_batch b = {0};
     struct frame f;
-    peer_put_raft(&b, &m);
+    peer_put_raft(&b, &m, NULL);
     struct rt_buf *wire = on_the_wire(&b);
     struct rt_bytes whole = payload_at(wire, 0, &f);
     for (size_t len = 0; len < whole.len; len++) {
@@ -189,7 +189,7 @@ static void messages_that_no_member_sends_are_refused(void **state)
         struct frame_batch b = {0};
         struct frame f;
         struct peer_inbound *in;
-        peer_put_raft(&b, &rows[i].m);
+        peer_put_raft(&b, &rows[i].m, NULL);
         struct rt_buf *wire = on_the_wire(&b);
         if (peer_get_raft(wire, payload_at(wire, 0, &f), &in) != MEMBER_MALFORMED)
             fail_msg("%s was taken", rows[i].what);

@@ -24,7 +24,7 @@ struct arguments {
 static void serve_one(void *arg)
 {
     struct rt_conn *c = arg;
-    char buf[4096];
+    char buf[2048];
     ssize_t n;
     while ((n = rt_conn_read(c, buf, sizeof buf)) > 0)
         if (rt_conn_write(c, buf, (size_t)n))

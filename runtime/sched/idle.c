@@ -166,10 +166,11 @@ void idle_flush_ready(struct m *m)
     struct p *p = m->p;
     while (first && p) {
         bool ahead = first->urgent || m->events_first;
+        struct g *next = first->next; // once it is in a ring, a thief may run it
         if (!runq_put(ahead ? &p->urgent : &p->ring, first))
             break;
         p->burst += m->events_first;
-        first = first->next;
+        first = next;
     }
     if (first) {
         uint32_t count = 0;

@@ -53,16 +53,14 @@ static struct g *take_slot(struct g *_Atomic *slot)
 
 static struct g *next_urgent(struct p *p)
 {
-    if (runq_len(&p->urgent) == 0)
-        return NULL;
-    struct g *gp = runq_get(&p->urgent);
+    struct g *gp = runq_len(&p->urgent) > 0 ? runq_get(&p->urgent) : NULL;
     if (gp) {
         p->urgent_turn = true;
         if (p->burst > 0)
             p->burst--;
         loop_begin_slice(p, 0);
     } else {
-        p->burst = 0; // thieves had the rest
+        p->burst = 0; // all have run, here or elsewhere
     }
     return gp;
 }

@@ -6,8 +6,7 @@
 
 static const struct rt_string nothing;
 
-/* With --cluster the endpoints are those that the members advertise. False: it is over. */
-static bool use_cluster(struct kvctl *k)
+bool kvctl_use_cluster(struct kvctl *k)
 {
     Etcdserverpb__MemberListResponse *r;
     k->exit = kvctl_call(k, "/etcdserverpb.Cluster/MemberList", &nothing, &etcdserverpb__member_list_response__descriptor, &r);
@@ -22,7 +21,7 @@ static bool use_cluster(struct kvctl *k)
 
 static bool read_words(struct kvctl *k, const struct option *options, uint32_t count, const bool *cluster, const char *usage)
 {
-    return kvctl_options(k, options, count, 0, 0, usage) && (!*cluster || use_cluster(k));
+    return kvctl_options(k, options, count, 0, 0, usage) && (!*cluster || kvctl_use_cluster(k));
 }
 
 /* One row of cells for print_table, in the arena. */

@@ -72,6 +72,8 @@ int kvctl_call_at(struct kvctl *k, const char *endpoint, const char *path, const
 int kvctl_stream(struct kvctl *k, const char *path, struct grpc_stream **out);
 /* Unpack a message of a stream. 0, or an exit status: printed. */
 int kvctl_unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessageDescriptor *type, void *answer_out);
+/* With --cluster the endpoints are those that the members advertise. False: it is over. */
+bool kvctl_use_cluster(struct kvctl *k);
 void kvctl_hang_up(struct kvctl *k);
 /* Write k->out to stdout and empty it. An exit status. */
 int kvctl_flush(struct kvctl *k);
@@ -115,6 +117,10 @@ int command_member_list(struct kvctl *k);
 int command_alarm_list(struct kvctl *k);
 int command_alarm_disarm(struct kvctl *k);
 int command_move_leader(struct kvctl *k);
+int command_latency(struct kvctl *k);
+int command_knob_list(struct kvctl *k);
+int command_knob_get(struct kvctl *k);
+int command_knob_set(struct kvctl *k);
 
 /* Build requests of KV from words, for the commands and for txn's lines. False: it is over, k->exit. */
 bool request_put(struct kvctl *k, struct rt_string *out);

@@ -28,6 +28,10 @@ static const struct command {
     {"member list", command_member_list, "who belongs to the cluster"},
     {"alarm list", command_alarm_list, "active alarms"},
     {"alarm disarm", command_alarm_disarm, "clear all alarms"},
+    {"latency", command_latency, "where the time of puts goes, stage by stage"},
+    {"knob list", command_knob_list, "what can be changed while members run"},
+    {"knob get", command_knob_get, "one of them"},
+    {"knob set", command_knob_set, "change one, on every endpoint"},
     {"move-leader", command_move_leader, "hand leadership to a member"},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

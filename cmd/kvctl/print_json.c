@@ -37,7 +37,11 @@ static void add_value(struct rt_string *out, const ProtobufCFieldDescriptor *f, 
     case PROTOBUF_C_TYPE_INT64:
         rt_string_printf(out, "%" PRId64, *(const int64_t *)at);
         break;
+    case PROTOBUF_C_TYPE_DOUBLE:
+        rt_string_printf(out, "%.17g", *(const double *)at);
+        break;
     case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
         rt_string_printf(out, "%" PRIu64, *(const uint64_t *)at);
         break;
     case PROTOBUF_C_TYPE_UINT32:
@@ -73,6 +77,8 @@ static bool is_absent(const ProtobufCFieldDescriptor *f, const ProtobufCMessage 
     switch (f->type) {
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_DOUBLE: // no value here is -0
         return *(const uint64_t *)at == 0;
     case PROTOBUF_C_TYPE_STRING:
         return !*(char *const *)at || !**(char *const *)at;

@@ -35,6 +35,8 @@ const char *member_stage_name(enum member_stage stage)
     return names[stage];
 }
 
+int64_t member_stamp_ns(void) { return stage_now(); }
+
 /* ---- One put ---- */
 
 struct walk {

@@ -161,6 +161,8 @@ struct member_split {
 const char *member_stage_name(enum member_stage stage);
 void member_split_stages(const struct member_stages *stages, struct member_split *out);
 
+/* Now, for member_stages.decoded_ns; 0 in a build without stamps.  Context: never parks. */
+int64_t member_stamp_ns(void);
 /* The answer to a proposal of `kind` was handed over: stamp that, count the stages of a put, and say so
  * in the log when it was slow. Once for each member_outcome.  Context: never parks. */
 void member_replied(struct member *m, uint32_t kind, struct member_stages *stages);
@@ -206,7 +208,6 @@ struct member_proposal {
     uint32_t kind;          // enum store_command
     struct rt_bytes body;   // the client's request as it came, validated; copied once
     uint64_t auth_revision; // of the caller's identity; 0 without auth
-    int64_t decoded_ns;     // of struct member_stages; 0: unknown
     int64_t deadline_ns;
 };
 

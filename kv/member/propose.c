@@ -235,7 +235,7 @@ int member_propose(struct member *m, const struct member_proposal *it, struct me
 {
     assert(out->result);
     out->command = NULL;
-    out->stages = (struct member_stages){.decoded_ns = it->decoded_ns, .queued_ns = stage_now()};
+    out->stages = (struct member_stages){.queued_ns = stage_now()};
     if (atomic_load(&m->stopping))
         return MEMBER_STOPPED;
     int err = admit(m, it);

@@ -33,6 +33,7 @@ enum grpc_done serve_range(void *ctx, struct grpc_call *call, struct rt_bytes me
 static enum grpc_done serve_write(struct service *s, struct grpc_call *call, struct rt_bytes message,
                                   enum store_command_kind kind)
 {
+    int64_t decoded_ns = member_stamp_ns();
     struct store_request request;
     int err = store_check(kind, message, s->config.max_txn_ops, &request);
     if (err) {
@@ -43,14 +44,19 @@ static enum grpc_done serve_write(struct service *s, struct grpc_call *call, str
         return serve_read(s, call, message, request.serializable, store_read_txn);
     struct store_result result;
     struct member_outcome out;
-    if (!serve_propose(s, call, kind, message, &result, &out))
+    bool done = serve_propose(s, call, kind, message, &result, &out);
+    out.stages.decoded_ns = decoded_ns;
+    if (!done) {
+        member_replied(s->member, kind, &out.stages);
         return GRPC_DONE;
+    }
     struct rt_string body = {0};
     err = store_answer(s->store, kind, out.body, &result, &body);
     if (err)
         serve_fail(s, call, err);
     else
         serve_answer(s, call, result.revision, &body);
+    member_replied(s->member, kind, &out.stages);
     rt_string_deinit(&body);
     serve_release(s, &result, &out);
     return GRPC_DONE;

@@ -216,7 +216,7 @@ static int judge_range(struct store *s, struct rt_bytes request)
     request_read_range(request, &r);
     if (r.revision > s->apply.main - 1)
         return STORE_FUTURE_REVISION;
-    if (r.revision > 0 && r.revision < s->apply.compact)
+    if (r.revision && r.revision < s->apply.compact) // also below 0, unlike a range by itself: etcd
         return STORE_COMPACTED;
     int64_t reads = r.revision > 0 ? r.revision : s->apply.main - 1;
     if (reads < s->apply.pin_revision)
@@ -224,8 +224,8 @@ static int judge_range(struct store *s, struct rt_bytes request)
     return 0;
 }
 
-/* Every check on the chosen path, before anything is done. */
-static int judge_chosen(struct store *s, struct rt_bytes txn)
+/* The checks of all operations of one kind on the chosen path, before anything is done. */
+static int judge_chosen(struct store *s, struct rt_bytes txn, enum op_kind kind)
 {
     struct apply *a = &s->apply;
     struct txn_walk w = txn_walk(txn, a->branches[a->branch_next++] ? TXN_SUCCESS : TXN_FAILURE);
@@ -233,19 +233,15 @@ static int judge_chosen(struct store *s, struct rt_bytes txn)
     int err = 0;
     while (!err && txn_next_op(&w, &op) > 0) {
         struct put_request put;
-        switch (op.kind) {
-        case OP_RANGE:
+        if (op.kind == OP_TXN) {
+            err = judge_chosen(s, op.body, kind);
+        } else if (op.kind != kind) {
+            continue;
+        } else if (kind == OP_RANGE) {
             err = judge_range(s, op.body);
-            break;
-        case OP_PUT:
+        } else {
             request_read_put(op.body, &put);
             err = judge_put(s, &put);
-            break;
-        case OP_TXN:
-            err = judge_chosen(s, op.body);
-            break;
-        default:
-            break;
         }
     }
     return err;
@@ -255,7 +251,10 @@ int judge_txn(struct store *s, struct rt_bytes txn)
 {
     choose(s, txn);
     s->apply.branch_next = 0;
-    int err = judge_chosen(s, txn);
+    int err = judge_chosen(s, txn, OP_PUT); // puts first: of two faults etcd tells that one
+    s->apply.branch_next = 0;
+    if (!err)
+        err = judge_chosen(s, txn, OP_RANGE);
     s->apply.branch_next = 0;
     return err;
 }

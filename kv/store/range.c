@@ -143,10 +143,8 @@ struct collect {
 
 static bool passes(const struct range_request *r, const struct row *row)
 {
-    return (r->min_mod <= 0 || row->mod >= r->min_mod) &&
-           (r->max_mod <= 0 || row->mod <= r->max_mod) &&
-           (r->min_create <= 0 || row->create >= r->min_create) &&
-           (r->max_create <= 0 || row->create <= r->max_create);
+    return row->mod >= r->min_mod && (r->max_mod == 0 || row->mod <= r->max_mod) &&
+           row->create >= r->min_create && (r->max_create == 0 || row->create <= r->max_create);
 }
 
 static int collect_row(void *arg, uint32_t i, struct rt_bytes bytes)
@@ -243,8 +241,8 @@ static int append_collected(struct store *s, const struct range_request *r, stru
 static bool is_plain(const struct range_request *r)
 {
     bool in_key_order = r->sort_target == SORT_KEY && r->sort_order != SORT_DESCEND;
-    return in_key_order && r->min_mod <= 0 && r->max_mod <= 0 && r->min_create <= 0 &&
-           r->max_create <= 0;
+    return in_key_order && r->min_mod <= 0 && r->max_mod == 0 && r->min_create <= 0 &&
+           r->max_create == 0; // one below 0 lets nothing through
 }
 
 static int append_with_page(struct store *s, const struct range_request *r, struct rev before,

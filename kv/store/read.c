@@ -1,7 +1,9 @@
 /* kv/store/read.c: reads outside of write transactions: choose the point in time, hold on to it, read.
  *
- * One key needs no pin: its row is found or it is not; when a compaction took it away between the
- * look at the index and the look at the row, the read begins again at the then newest revision. */
+ * One key needs no pin: its row is found or it is not. When a compaction beyond the point in time was
+ * applied meanwhile, the row may have been taken away before it was looked for, from the index (which
+ * then says that there is no such key) or from the rows: the read begins again at the then newest
+ * revision. */
 #include "kv/store/check.h"
 #include "kv/store/range.h"
 #include "kv/store/state.h"
@@ -37,7 +39,12 @@ static int range_one(struct store *s, const struct range_request *r, struct rt_s
         err = stand(s, r->revision, NULL, &before, revision);
         if (err)
             return err;
+        size_t start = body->len;
         err = range_append(s, r, before, body);
+        if (!err && atomic_load(&s->compact_revision) >= before.main) {
+            body->len = start;
+            err = STORE_COMPACTED;
+        }
     } while (err == STORE_COMPACTED && r->revision <= 0);
     return err;
 }
@@ -162,8 +169,8 @@ static int append_range_op(struct store *s, struct rt_bytes request, int64_t cur
     request_read_range(request, &r);
     if (r.revision > current)
         return STORE_FUTURE_REVISION;
-    if (r.revision > 0 && r.revision < atomic_load(&s->compact_revision))
-        return STORE_COMPACTED;
+    if (r.revision && r.revision < atomic_load(&s->compact_revision))
+        return STORE_COMPACTED; // also below 0, unlike a range by itself: etcd
     size_t op = field_begin(body, 3);
     size_t range = field_begin(body, OP_RANGE);
     size_t header = field_begin(body, 1);

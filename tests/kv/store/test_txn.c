@@ -220,13 +220,14 @@ static void a_failing_check_on_the_path_leaves_all_undone(void **state)
     (void)state;
     static const struct {
         const char *when;
-        int kind; // 0 unknown lease, 1 ignore_value without key, 2 future, 3 compacted range
+        int kind; // 0 unknown lease, 1 ignore_value without key, 2 future, 3 and 4 compacted range
         int code;
     } rows[] = {
         {"a lease is unknown", 0, STORE_LEASE_NOT_FOUND},
         {"ignore_value finds no key", 1, STORE_KEY_NOT_FOUND},
         {"a range asks for the future", 2, STORE_FUTURE_REVISION},
         {"a range asks for what was compacted", 3, STORE_COMPACTED},
+        {"a range asks for a revision below 0", 4, STORE_COMPACTED}, // as in etcd, in a txn alone
     };
     struct bench b = {.s = NULL};
     bench_open(&b);
@@ -243,13 +244,26 @@ static void a_failing_check_on_the_path_leaves_all_undone(void **state)
                      ? put_op_full((struct put_args){.key = "b", .ignore_value = true})
                  : rows[i].kind == 2
                      ? range_op((struct range_args){.key = "z", .revision = before + 1})
-                     : range_op((struct range_args){.key = "z", .revision = 2});
+                     : range_op((struct range_args){.key = "z",
+                                                    .revision = rows[i].kind == 3 ? 2 : -1});
             with(&t, on_path ? 2 : 3, op);
             int code = apply_txn(&b, &t);
             if (code != (on_path ? rows[i].code : 0))
                 fail_msg("when %s: %d", rows[i].when, code);
             assert_int_equal(store_revision(b.s), before + !on_path);
         }
+    bench_close(&b);
+}
+
+static void of_two_faults_that_of_a_put_is_told(void **state)
+{
+    (void)state;
+    struct bench b = {.s = NULL};
+    struct rt_string t = {NULL, 0, 0};
+    bench_open(&b);
+    with(&t, 2, range_op((struct range_args){.key = "z", .revision = 100}));
+    with(&t, 2, put_op_full((struct put_args){.key = "b", .lease = 5}));
+    assert_int_equal(apply_txn(&b, &t), STORE_LEASE_NOT_FOUND);
     bench_close(&b);
 }
 
@@ -406,6 +420,7 @@ RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
                          cmocka_unit_test(a_txn_that_changes_nothing_makes_no_revision),
                          cmocka_unit_test(nested_branches_are_chosen_on_the_state_before),
                          cmocka_unit_test(a_failing_check_on_the_path_leaves_all_undone),
+    cmocka_unit_test(of_two_faults_that_of_a_put_is_told),
                          cmocka_unit_test(a_key_may_be_changed_once),
                          cmocka_unit_test(a_put_inside_and_a_delete_in_the_next_leave_nothing),
                          cmocka_unit_test(a_bad_request_is_refused_before_it_is_proposed),

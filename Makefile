@@ -43,7 +43,7 @@ needs_tests/proto      := proto
 needs_tests/kv/store   := kv/store proto
 needs_tests/kv/member  := kv/member kv/store proto raft wal
 needs_tests/kv/service := $(LIB_ROOMS)
-needs_tests/cmd        := cmd/parts proto
+needs_tests/cmd        := cmd/parts cmd/kvlab-parts proto
 needs_tests/bench      := $(LIB_ROOMS)
 needs_tests/fault      := $(LIB_ROOMS)
 needs_tests/sim        := $(LIB_ROOMS)
@@ -73,6 +73,9 @@ $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
 $B/cmd-parts.rt_go.o: $(patsubst %,$B/%.o,$(filter-out %/main.c %/wire.c,$(wildcard cmd/kvd/*.c cmd/kvctl/*.c))) runtime/rt_go.ld
 	@echo "  LD -r $@"; ld -r -T runtime/rt_go.ld -o $@ $(filter %.o,$^)
 
+$B/cmd-kvlab-parts.rt_go.o: $(patsubst %,$B/%.o,$(filter-out %/main.c,$(wildcard cmd/kvlab/*.c))) runtime/rt_go.ld
+	@echo "  LD -r $@"; ld -r -T runtime/rt_go.ld -o $@ $(filter %.o,$^)
+
 $B/gen/%.pb-c.c $B/gen/%.pb-c.h: %.proto
 	@mkdir -p $(@D); echo "  PROTO $<"; protoc-c -I. --c_out=$B/gen $<
 $B/gen/%.pb-c.c.o: $B/gen/%.pb-c.c
@@ -92,7 +95,7 @@ $(EXAMPLES): $B/%: $B/%.rt_go.o $B/librt.a
 test_dir   = $(patsubst $B/%/,%,$(dir $1))
 test_needs = $(foreach r,$(needs_$(call test_dir,$1)),$(call room_obj,$r))
 $(TESTS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
-	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -lcmocka -o $@
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -lcmocka -lm -o $@
 $(TOOLS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -o $@
 

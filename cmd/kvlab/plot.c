@@ -75,7 +75,8 @@ static bool has_spread(const struct plot_series *s)
 static void draw_series(const struct plot *p, const struct plot_series *s, int index, const char *base, struct rt_string *out)
 {
     static const char *const with[] = {[PLOT_LINES] = "linespoints pt 7 ps 0.5", [PLOT_POINTS] = "points pt 7 ps 0.25", [PLOT_STEPS] = "steps", [PLOT_STACK] = ""};
-    const char *color = colors[index % COLORS];
+    enum { DENSE = 40 }; // points that would run together
+    const char *color = colors[index % COLORS], *how = p->kind == PLOT_LINES && s->count > DENSE ? "lines" : with[p->kind];
     if (s->marks) {
         rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with impulses lw 0.6 lc rgb \"#a0b0a080\" axes x1y%d title ", base, index, s->on_the_right ? 2 : 1);
         quote(out, s->name);
@@ -83,7 +84,7 @@ static void draw_series(const struct plot *p, const struct plot_series *s, int i
     }
     if (has_spread(s))
         rt_string_printf(out, "\"%s.dat\" index %d using 1:2:3:4 with yerrorbars pt 0 lw 1 lc rgb \"%s\" notitle, ", base, index, color);
-    rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with %s%s lc rgb \"%s\" axes x1y%d title ", base, index, with[p->kind],
+    rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with %s%s lc rgb \"%s\" axes x1y%d title ", base, index, how,
                      p->kind == PLOT_POINTS ? "" : " lw 1.8", color, s->on_the_right ? 2 : 1);
     quote(out, s->name);
 }

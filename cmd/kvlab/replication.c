@@ -190,7 +190,7 @@ static void knobs_table(struct lab *lab, struct section *s, const struct measure
     static const struct column columns[] = {{"setting", "", false, 0}, {"P50", "ms", true, 2}, {"P99", "ms", true, 2}, {"jitter", "ms", true, 2},
                                             {"answered", "puts/s", true, 0}, {"P50 against default", "ms", true, 2}, {"P99 against default", "ms", true, 2},
                                             {"window stalls", "", false, 0}, {"syncs", "", false, 0}, {"sync overruns", "", false, 0}};
-    static const char *const counters[] = {"window_stalls_total", "wal_syncs_total", "wal_sync_overruns_total"};
+    static const char *const counters[] = {"window_stalls", "wal_syncs", "wal_sync_overruns"};
     struct table *t = report_table(&lab->report, s, "replication-2x2", "Both knobs, alone and together", columns, 10);
     t->note = "Stalls, syncs and overruns are the leader\u2019s, all trials added up: a stall is a time when entries waited for a follower because MaxInflightMsgs was used up.";
     for (int i = 0; i < SETTINGS_2X2; i++) {
@@ -216,7 +216,7 @@ static void check_stalls(struct lab *lab, struct section *s, const struct measur
 {
     if (!normal->stages || !window1->stages)
         return;
-    int64_t none = stages_counter(normal->stages, "window_stalls_total"), some = stages_counter(window1->stages, "window_stalls_total");
+    int64_t none = stages_counter(normal->stages, "window_stalls"), some = stages_counter(window1->stages, "window_stalls");
     if (none < 0 || some < 0)
         return;
     report_check(&lab->report, s, none == 0, "The default window shows no stall at this load (%" PRId64 " counted).", none);

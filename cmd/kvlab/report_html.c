@@ -21,7 +21,7 @@ static const char page_head[] =
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;width:100%}\n"
     "th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}\n"
     "th{color:var(--soft);font-weight:600;vertical-align:bottom}th:first-child,td:first-child{text-align:left}\n"
-    "td small{display:block;color:var(--soft)}td.is{font-weight:700}\n"
+    "td small{display:block;color:var(--soft)}td.is{font-weight:700}td.word{text-align:left}\n"
     "figure{margin:1rem 0;padding:.5rem;background:var(--panel);border-radius:6px}figure svg{width:100%;height:auto;display:block}\n"
     "ul.checks{list-style:none;padding:0}ul.checks li{padding-left:1.6rem;text-indent:-1.6rem;margin:.25rem 0}\n"
     ".held{color:var(--good);font-weight:700}.broken{color:var(--bad);font-weight:700}\n"
@@ -64,7 +64,7 @@ static void cell_to_html(const struct table *t, uint32_t column, const struct ce
     char text[256];
     cell_show(t, column, c, text, sizeof text);
     char *rest = c->kind == CELL_SPREAD || c->kind == CELL_INTERVAL ? strchr(text, '[') : NULL;
-    rt_string_printf(out, "<td%s>", c->emphasis ? " class=\"is\"" : "");
+    rt_string_printf(out, "<td%s>", c->emphasis ? " class=\"is\"" : c->kind == CELL_TEXT ? " class=\"word\"" : "");
     if (rest) {
         rest[-1] = 0;
         text_to_html(out, text);

@@ -157,7 +157,7 @@ struct stat_lognormal stat_lognormal_of(const double *sorted, size_t count)
 {
     enum { LEAST = 30 };
     struct stat_lognormal f = {0};
-    if (count < LEAST || sorted[0] <= 0)
+    if (count < LEAST || sorted[0] <= 0 || sorted[0] == sorted[count - 1]) // all the same: no spread to fit
         return f;
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++)
@@ -166,8 +166,6 @@ struct stat_lognormal stat_lognormal_of(const double *sorted, size_t count)
     for (size_t i = 0; i < count; i++)
         squares += (log(sorted[i]) - f.mu) * (log(sorted[i]) - f.mu);
     f.sigma = sqrt(squares / (double)(count - 1));
-    if (!(f.sigma > 0))
-        return (struct stat_lognormal){0}; // all the same: no distribution to speak of
     f.count = count;
     for (size_t i = 0; i < count; i++) {
         double cdf = stat_lognormal_cdf(&f, sorted[i]);

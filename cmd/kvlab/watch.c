@@ -10,7 +10,7 @@
 #include <rt/go.h>
 #include <stdio.h>
 
-enum { CONNECTIONS_MAX = 100, LOW_RATE = 1, HIGH_RATE = 10, FULL_TRIALS = 10, QUICK_TRIALS = 3, OPEN_S = 60, DRAIN_S = 60, VALUE_BYTES = 64, PUTTERS = 8, LOADS = 2 };
+enum { CONNECTIONS_MAX = 100, LOW_RATE = 1, HIGH_RATE = 4, FULL_TRIALS = 10, QUICK_TRIALS = 3, OPEN_S = 60, DRAIN_S = 60, VALUE_BYTES = 64, PUTTERS = 8, LOADS = 2 };
 
 struct watching;
 struct stream {

@@ -1,0 +1,238 @@
+/* kvlab's tables, plots and page, its options, its windows of stages: without a cluster. */
+#include "cmd/kvlab/cluster.h"
+#include "cmd/kvlab/machine.h"
+#include "cmd/kvlab/plot.h"
+#include "tests/support/rt_test.h"
+
+static struct table *small_table(struct report *r, struct section *s)
+{
+    static const struct column columns[] = {{"set, \"ting\"", "", false, 0}, {"P50", "ms", true, 2}, {"n", "", false, 0}};
+    struct table *t = report_table(r, s, "small", "A <small> table", columns, 3);
+    struct cell *row = table_row(r, t);
+    row[0] = cell_text("a,b");
+    row[1] = cell_spread(stat_spread_of((double[]){1, 2, 3.25}, 3));
+    row[2] = cell_number(12345);
+    row = table_row(r, t);
+    row[0] = cell_text("<b>");
+    row[1] = cell_number(0.5);
+    return t;
+}
+
+static void a_table_as_csv_keeps_every_figure_and_quotes_words(void **state)
+{
+    (void)state;
+    struct report r;
+    struct rt_string csv = {0};
+    report_init(&r);
+    table_to_csv(small_table(&r, report_section(&r, "x", "X", "Q?", NULL)), &csv);
+    assert_string_equal(rt_string_cstr(&csv), "\"set, \"\"ting\"\"\",P50 (ms),P50 low (ms),P50 high (ms),n\n"
+                                              "\"a,b\",2,1,3.25,12345\n<b>,0.5,,,\n");
+    rt_string_deinit(&csv);
+    report_deinit(&r);
+}
+
+static void a_page_escapes_words_and_names_nothing_outside_itself(void **state)
+{
+    (void)state;
+    struct report r;
+    struct rt_string html = {0};
+    report_init(&r);
+    r.quick = true;
+    struct section *s = report_section(&r, "x", "X", "Is 1 < 2?", NULL);
+    small_table(&r, s);
+    report_say(&r, s, "%s", "a & b");
+    report_check(&r, s, false, "%s", "water is dry");
+    s->state = SECTION_DONE;
+    report_to_html(&r, &html);
+    const char *page = rt_string_cstr(&html);
+    assert_non_null(strstr(page, "Is 1 &lt; 2?"));
+    assert_non_null(strstr(page, "<td class=\"word\">&lt;b&gt;</td>"));
+    assert_non_null(strstr(page, "a &amp; b"));
+    assert_non_null(strstr(page, "does not hold:</span> water is dry"));
+    assert_non_null(strstr(page, "quick form"));
+    assert_non_null(strstr(page, "2.00<small>[1.00, 3.25]</small>"));
+    static const char *const outside[] = {"http://", "https://", "<script", "src=", "@import", "url("};
+    for (size_t i = 0; i < ARRAY_LEN(outside); i++)
+        if (strstr(page, outside[i]))
+            fail_msg("the page holds %s", outside[i]);
+    rt_string_deinit(&html);
+    report_deinit(&r);
+}
+
+static void a_section_that_failed_says_so_and_why(void **state)
+{
+    (void)state;
+    struct report r;
+    struct rt_string html = {0};
+    report_init(&r);
+    struct section *s = report_section(&r, "x", "X", "Q?", NULL);
+    s->state = SECTION_FAILED;
+    s->why = "member m2 ended <here>";
+    report_section(&r, "y", "Y", "Q?", NULL)->state = SECTION_INTERRUPTED;
+    report_to_html(&r, &html);
+    assert_non_null(strstr(rt_string_cstr(&html), "member m2 ended &lt;here&gt;"));
+    assert_non_null(strstr(rt_string_cstr(&html), "Stopped before its end"));
+    rt_string_deinit(&html);
+    report_deinit(&r);
+}
+
+static void a_stack_has_a_row_a_bar_and_a_column_a_stage(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"one", "two"};
+    struct report r;
+    struct rt_string data = {0}, script = {0};
+    report_init(&r);
+    struct plot *p = report_plot(&r, report_section(&r, "x", "X", "Q?", NULL), "stack", "T \"quoted\"", PLOT_STACK, "x", "y");
+    p->x_names = names;
+    for (int k = 0; k < 2; k++) {
+        struct plot_series *s = plot_series(&r, p, k ? "C" : "A");
+        plot_add(s, 0, 1 + k);
+        plot_add(s, 1, 10 + k);
+    }
+    plot_data(p, &data);
+    plot_script(p, "/tmp/stack", &script);
+    assert_string_equal(rt_string_cstr(&data), "\"one\" 1 2\n\"two\" 10 11\n");
+    assert_non_null(strstr(rt_string_cstr(&script), "set title \"T \\\"quoted\\\"\""));
+    assert_non_null(strstr(rt_string_cstr(&script), "using 3:xtic(1)"));
+    rt_string_deinit(&data);
+    rt_string_deinit(&script);
+    report_deinit(&r);
+}
+
+static void a_plot_in_the_page_takes_its_colour_of_text_and_leaves_the_head_behind(void **state)
+{
+    (void)state;
+    struct rt_string out = {0};
+    plot_inline(RT_BYTES("<?xml version='1'?>\n<svg viewBox='0 0 1 1'><path stroke='black' fill=\"black\" x='blacker'/></svg>"), &out);
+    assert_string_equal(rt_string_cstr(&out), "<svg viewBox='0 0 1 1'><path stroke=\"currentColor\" fill=\"currentColor\" x='blacker'/></svg>");
+    rt_string_deinit(&out);
+}
+
+static enum options_result read_words(struct lab_options *o, struct why *why, char **words)
+{
+    struct rt_arena arena;
+    struct rt_string text = {0};
+    int count = 0;
+    while (words[count])
+        count++;
+    rt_arena_init(&arena);
+    enum options_result result = options_read(count, words, &arena, o, &text, why);
+    rt_string_deinit(&text);
+    rt_arena_deinit(&arena);
+    return result;
+}
+
+static void wrong_options_are_refused_with_what_is_right(void **state)
+{
+    (void)state;
+    static const struct { const char *words[5], *says; } rows[] = {
+        {{"kvlab", "etcd", "--tirals", "3"}, "did you mean --trials?"},
+        {{"kvlab", "etcd", "--trials", "0"}, "from 1 to 100"},
+        {{"kvlab", "etcd", "--trial-length", "1h"}, "from 100ms to 10m0s"},
+        {{"kvlab", "etcd", "--out"}, "--out needs a value"},
+        {{"kvlab", "etcd", "--quick=yes"}, "takes no value"},
+        {{"kvlab", "etcd", "watch"}, "one experiment at a time"},
+        {{"kvlab", "--quick"}, "which experiment?"},
+        {{"kvlab", "etcd", "--endpoints", ","}, "no endpoint"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct lab_options o;
+        struct why why = {{0}};
+        if (read_words(&o, &why, (char **)rows[i].words) != OPTIONS_WRONG || !strstr(why.text, rows[i].says))
+            fail_msg("row %zu: wanted \"%s\", got \"%s\"", i, rows[i].says, why.text);
+    }
+}
+
+static void the_nearest_name_is_found_and_none_where_none_is_near(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"replication", "watch", "kube"};
+    assert_string_equal(options_nearest("replicaton", names, 3), "replication");
+    assert_string_equal(options_nearest("repl", names, 3), "replication");
+    assert_string_equal(options_nearest("wacth", names, 3), "watch");
+    assert_null(options_nearest("something-else", names, 3));
+}
+
+static void a_metric_is_the_sum_of_its_lines_and_not_of_its_namesakes(void **state)
+{
+    (void)state;
+    static const char text[] = "# HELP kvd_x words\nkvd_x{To=\"a b\"} 2\nkvd_x 3.5\nkvd_x_total 100\nother 7\r\n";
+    assert_true(metric_of(text, "kvd_x") == 5.5);
+    assert_true(metric_of(text, "other") == 7);
+    assert_true(metric_of(text, "kvd") == 0);
+}
+
+static void add_stage(struct stage_reading *r, const char *name, uint64_t peer, int64_t ns, uint64_t times)
+{
+    struct stage *s = &r->stages[r->count++];
+    snprintf(s->name, sizeof s->name, "%s", name);
+    s->peer = peer;
+    s->path_ns = ns * (int64_t)times;
+    s->counts = rt_hdr_counts_new();
+    rt_hdr_counts_add(s->counts, ns, times);
+}
+
+static struct stage_reading *reading(uint64_t times, int64_t stalls)
+{
+    struct stage_reading *r = rt_alloc_zero(sizeof *r);
+    add_stage(r, "C", 0, 1000000, times);
+    add_stage(r, "C", 7, 3000000, times);
+    r->counters[0] = (struct stage_counter){"window_stalls", 1, stalls, false};
+    r->counters[1] = (struct stage_counter){"window_stalls", 2, stalls, false};
+    r->counters[2] = (struct stage_counter){"depth", 0, stalls, true};
+    r->counter_count = 3;
+    return r;
+}
+
+static void a_window_of_stages_is_what_came_between_two_readings(void **state)
+{
+    (void)state;
+    struct stage_reading *before = reading(10, 4), *after = reading(25, 9), *sum;
+    assert_true(stages_subtract(after, before));
+    assert_int_equal(stages_find(after, "C")->counts->count, 15);
+    assert_int_equal(stages_find(after, "C")->path_ns, 15000000);
+    assert_int_equal(stages_counter(after, "window_stalls"), 10);
+    assert_int_equal(stages_counter(after, "depth"), 9); // a gauge is as it is
+    assert_int_equal(stages_counter(after, "none"), -1);
+    sum = stages_merge(NULL, after);
+    sum = stages_merge(sum, after);
+    assert_int_equal(sum->count, 2);
+    assert_int_equal(stages_find(sum, "C")->counts->count, 30);
+    assert_int_equal(stages_find(sum, "C")->path_ns, 30000000);
+    before->started_ns = 1; // another start of the member
+    assert_false(stages_subtract(after, before));
+    stages_free(before);
+    stages_free(after);
+    stages_free(sum);
+}
+
+static void a_wall_time_is_shown_as_its_date(void **state)
+{
+    (void)state;
+    static const struct { int64_t s; const char *text, *compact; } rows[] = {{0, "1970-01-01 00:00:00", "19700101-000000"},
+                                                                             {951782399, "2000-02-28 23:59:59", "20000228-235959"},
+                                                                             {951782400, "2000-02-29 00:00:00", "20000229-000000"},
+                                                                             {1795466400, "2026-11-23 20:40:00", "20261123-204000"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[32], compact[32];
+        machine_date(rows[i].s * RT_SECOND, text, sizeof text, compact, sizeof compact);
+        assert_string_equal(text, rows[i].text);
+        assert_string_equal(compact, rows[i].compact);
+    }
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_table_as_csv_keeps_every_figure_and_quotes_words),
+    cmocka_unit_test(a_page_escapes_words_and_names_nothing_outside_itself),
+    cmocka_unit_test(a_section_that_failed_says_so_and_why),
+    cmocka_unit_test(a_stack_has_a_row_a_bar_and_a_column_a_stage),
+    cmocka_unit_test(a_plot_in_the_page_takes_its_colour_of_text_and_leaves_the_head_behind),
+    cmocka_unit_test(wrong_options_are_refused_with_what_is_right),
+    cmocka_unit_test(the_nearest_name_is_found_and_none_where_none_is_near),
+    cmocka_unit_test(a_metric_is_the_sum_of_its_lines_and_not_of_its_namesakes),
+    cmocka_unit_test(a_window_of_stages_is_what_came_between_two_readings),
+    cmocka_unit_test(a_wall_time_is_shown_as_its_date),
+};
+RT_TEST_GROUP(group, tests)
+int main(void) { return rt_test_main(NULL, group); }

@@ -66,9 +66,11 @@ void fiber_thread(struct m *m) { m->fiber = __tsan_get_current_fiber(); }
 
 void fiber_free_all(void)
 {
-    for (uint32_t i = 0; i < stack_used_slots(); i++)
+    for (uint32_t i = 0; i < stack_used_slots(); i++) {
+        fiber_acquire(&stack_table[i]); // what it did comes before the return of rt_run
         if (stack_table[i].fiber)
             __tsan_destroy_fiber(stack_table[i].fiber);
+    }
 }
 
 #else

@@ -245,6 +245,7 @@ void life_switch_in(struct m *m, struct g *gp)
 
 static void leave(struct g *gp, enum left how)
 {
+    fiber_release(gp); // to the end of the run
     quiet_begin();
     struct m *m = gp->m;
     m->left = how;
@@ -266,6 +267,7 @@ static void leave(struct g *gp, enum left how)
 FIBER_ENDS _Noreturn static void leave_for_good(struct g *gp)
 {
     struct m *m = gp->m;
+    fiber_release(gp);
     m->left = LEFT_EXIT;
     m->left_g = gp;
     struct g *to = pick_fast(m);

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <rt/inspect.h>
+#include <rt/sim.h>
 #include <rt/sync.h>
 #include <rt/time.h>
 #include <sched.h>
@@ -52,6 +53,40 @@ static void results_come_back_from_main(void **state)
     assert_int_equal(rt_run(NULL, give, &(int){43}, &result, NULL), 0);
     assert_int_equal(result, 43);
 }
+
+/* Nothing but the end of the run orders what they wrote before what we read. */
+static void write_and_wait(void *arg)
+{
+    *(int *)arg = 7;
+    rt_sleep_until(RT_FOREVER);
+}
+
+static void write_and_end(void *arg) { *(int *)arg = 8; }
+
+static int let_two_write(void *arg)
+{
+    int *numbers = arg;
+    rt_go("waiter", write_and_wait, &numbers[0]);
+    rt_go("ender", write_and_end, &numbers[1]);
+    for (int i = 0; i < 100; i++)
+        rt_yield();
+    return 0;
+}
+
+static void what_goroutines_wrote_is_there_after_the_run(void **state)
+{
+    (void)state;
+    struct rt_world *world = rt_sim_new(1);
+    for (int run = 0; run < 4; run++) {
+        int numbers[2] = {0, 0};
+        struct rt_options options = {.procs = 1, .world = run % 2 ? world : NULL};
+        assert_int_equal(rt_run(&options, let_two_write, numbers, NULL, NULL), 0);
+        assert_int_equal(numbers[0], 7);
+        assert_int_equal(numbers[1], 8);
+    }
+    rt_sim_free(world);
+}
+
 struct tally {
     _Atomic int count;
     struct rt_waitgroup done;
@@ -502,6 +537,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_come_back_from_main),
+        cmocka_unit_test(what_goroutines_wrote_is_there_after_the_run),
         cmocka_unit_test(every_goroutine_runs_to_its_end),
         cmocka_unit_test(a_million_goroutines_leave_nothing_behind),
         cmocka_unit_test(no_wakeup_is_lost_between_commit_and_ready),

@@ -151,15 +151,29 @@ static int begin_new(struct member *m, struct identity *who, const struct member
 
 /* ---- What the last life left ---- */
 
+/* Does the log hold the entry, or the marker, that the image ends with? A log that reaches further may be
+ * another one, which the image was to replace: then the entry at its index has another term. */
+static bool log_has(const struct member *m, uint64_t index, uint64_t term)
+{
+    struct raft_entry_info info;
+    int err = log_cache_info(&m->core.log, index, &info);
+    return err == RAFT_COMPACTED || (err == 0 && info.term == term);
+}
+
 static int finish_install(struct member *m, struct wal_recovered *recovered, struct why *why)
 {
     uint64_t index = 0, term = 0, applied = store_applied_index(m->store);
     int got = data_dir_get_installing(&m->dir, &index, &term, why);
     if (got < 0)
         return got;
-    if (got == 1 && applied == index && recovered->last_index < index) {
+    if (got == 1 && applied == index && !log_has(m, index, term)) {
         struct wal_record marker = {.kind = WAL_SNAPSHOT, .index = index, .term = term};
-        struct wal_request request = {.records = &marker, .count = 1};
+        struct wal_hard_state *hard = &recovered->hard_state;
+        if (hard->term < term) // it came with a new term, which was to be written with the marker
+            *hard = (struct wal_hard_state){.term = term};
+        hard->commit = index;
+        struct wal_request request = {
+            .records = &marker, .count = 1, .has_hard_state = true, .hard_state = *hard};
         append_and_wait(m, &request);
         log_cache_reset(&m->core.log, index, term);
         recovered->base_index = recovered->last_index = index;

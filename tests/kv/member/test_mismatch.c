@@ -83,6 +83,37 @@ static void an_image_installed_before_a_crash_gets_its_marker(void **state)
     cluster_deinit(&c);
 }
 
+/* The log that an image was to replace may reach further than the image: a deposed leader's tail. */
+static void an_image_replaces_a_log_that_reaches_further(void **state)
+{
+    (void)state;
+    struct cluster c;
+    struct member_status status;
+    char value[16];
+    struct why why = {{0}};
+    struct data_dir *d = rt_alloc(sizeof(*d));
+    cluster_init(&c, 1);
+    cluster_up(&c);
+    put_some(&c, 50);
+    uint64_t applied = store_applied_index(member_store(c.member[0]));
+    uint64_t term = store_applied_term(member_store(c.member[0]));
+    member_down(&c, 0);
+    assert_int_equal(data_dir_open(&c.config[0], d, &why), 0);
+    assert_int_equal(data_dir_set_installing(d, applied, term + 7, &why), 0);
+    data_dir_close(d);
+    for (int start = 0; start < 2; start++) { // and the marker stays
+        cluster_up(&c);
+        assert_string_equal(get(c.member[0], "key49", value, sizeof(value)), "key49");
+        member_status(c.member[0], &status);
+        assert_int_equal(status.first_index, applied + 1);
+        assert_true(status.term > term + 7);
+        assert_int_equal(put(c.member[0], "more", "x"), 0);
+        member_down(&c, 0);
+    }
+    rt_free(d);
+    cluster_deinit(&c);
+}
+
 static void an_old_store_beside_a_shortened_log_is_refused(void **state)
 {
     (void)state;
@@ -147,6 +178,7 @@ static void an_old_store_beside_a_whole_log_catches_up_by_replay(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_store_ahead_of_its_log_is_refused),
     cmocka_unit_test(an_image_installed_before_a_crash_gets_its_marker),
+    cmocka_unit_test(an_image_replaces_a_log_that_reaches_further),
     cmocka_unit_test(an_old_store_beside_a_shortened_log_is_refused),
     cmocka_unit_test(an_old_store_beside_a_whole_log_catches_up_by_replay),
 };

@@ -161,10 +161,24 @@ int data_dir_check_settings(const struct data_dir *d, const struct member_config
 
 /* ---- The directory ---- */
 
+/* A directory that was just made is durable only with the one that holds it. */
 static int make_dir(const char *path, struct why *why)
 {
+    char parent[DATA_PATH_BYTES + 32];
     int err = rt_mkdir(path, 0700);
-    return err && err != -EEXIST ? os_error(why, err, "make", path) : 0;
+    if (err == -EEXIST)
+        return 0;
+    if (err)
+        return os_error(why, err, "make", path);
+    snprintf(parent, sizeof(parent), "%s", path);
+    size_t len = strlen(parent);
+    while (len > 1 && parent[len - 1] == '/')
+        len--;
+    while (len > 0 && parent[len - 1] != '/')
+        len--;
+    snprintf(parent + len, sizeof(parent) - len, ".");
+    err = rt_sync_dir(parent);
+    return err ? os_error(why, err, "sync", parent) : 0;
 }
 
 static int lock(struct data_dir *d, struct why *why)

@@ -24,6 +24,7 @@ enum {
     MEMBER_URL_BYTES = 512, // one URL
     MEMBER_NAME_BYTES = 256,
     MEMBER_FRAME_BYTES = 64 << 20,       // payload of one frame: a longer one drops the connection
+    MEMBER_MESSAGE_ENTRIES = 65536,      // entries of one message: more drop the connection
     MEMBER_FRAME_MESSAGES = 256,         // messages a sender puts into one writev
     MEMBER_PEER_QUEUE_MSGS = 4096,       // waiting for one peer: what comes on top is dropped, raft
     MEMBER_PEER_QUEUE_BYTES = 128 << 20, // ... sends it again

@@ -2,6 +2,7 @@
  * peer_talk.c. */
 #include "kv/member/peer_codec.h"
 #include "kv/member/errors.h"
+#include "kv/member/limits.h"
 #include "kv/member/peer_fields.h"
 #include <assert.h>
 
@@ -79,7 +80,7 @@ static int count_entries(struct rt_bytes bytes, uint32_t *count)
     while ((more = fields_next(&f, &it)) > 0)
         if (FIELD_KEY(it.number, it.wire) == FIELD_KEY(15, FIELD_LEN))
             ++*count;
-    return more < 0 ? MEMBER_MALFORMED : 0;
+    return more < 0 || *count > MEMBER_MESSAGE_ENTRIES ? MEMBER_MALFORMED : 0;
 }
 
 static int get_entry(struct rt_buf *frame, struct rt_bytes bytes, struct raft_entry *out)

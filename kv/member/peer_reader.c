@@ -90,6 +90,23 @@ void peers_drop_from(struct member *m, uint64_t id, const char *why)
 
 /* ---- Frames ---- */
 
+/* A member with bigger limits may send an entry that our log cannot take. */
+static bool fits_our_log(struct member *m, const struct raft_message *message)
+{
+    for (uint32_t i = 0; i < message->count; i++)
+        if (message->entries[i].len > wal_record_bytes_max(m->wal)) {
+            if (rt_log_gate_open(&m->peers.malformed_gate, LOG_EVERY_S * RT_SECOND))
+                rt_log(m->log, RT_LOG_ERROR,
+                       "an entry is bigger than a segment of our log; set --wal-segment-bytes and "
+                       "--max-request-bytes alike on all members",
+                       rt_f_hex("remote-peer-id", message->from),
+                       rt_f_uint("bytes", message->entries[i].len),
+                       rt_f_uint("limit", wal_record_bytes_max(m->wal)));
+            return false;
+        }
+    return true;
+}
+
 static int handle_raft(struct inbound *in, struct rt_bytes bytes)
 {
     struct member *m = in->m;
@@ -101,6 +118,10 @@ static int handle_raft(struct inbound *in, struct rt_bytes bytes)
         got->message.type == RAFT_MSG_SNAP) {
         peer_inbound_free(got);
         return MEMBER_MALFORMED;
+    }
+    if (!fits_our_log(m, &got->message)) {
+        peer_inbound_free(got);
+        return MEMBER_REFUSED;
     }
     struct core_message *message = rt_alloc(sizeof(*message));
     *message = (struct core_message){

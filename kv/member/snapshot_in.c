@@ -90,6 +90,21 @@ static void deliver(struct member *m, struct peer_inbound *begin, struct rt_buf 
     core_post(m, &message->item);
 }
 
+/* Apply believes the message: what was streamed must be what it speaks of. */
+static int check_image(const struct store_install *install, const struct raft_snapshot *wanted,
+                       struct why *why)
+{
+    struct store_image_meta meta;
+    store_install_meta(install, &meta);
+    if (meta.index == wanted->index && meta.term == wanted->term)
+        return 0;
+    why_set(why,
+            "the image ends at index %" PRIu64 " of term %" PRIu64 ", the message speaks of %" PRIu64
+            " of term %" PRIu64,
+            meta.index, meta.term, wanted->index, wanted->term);
+    return MEMBER_MALFORMED;
+}
+
 static int receive(struct member *m, uint64_t from, struct rt_conn *conn, struct why *why)
 {
     struct frame frame;
@@ -113,6 +128,8 @@ static int receive(struct member *m, uint64_t from, struct rt_conn *conn, struct
     err = store_install_begin(m->store, &install, why);
     if (!err) {
         err = read_rows(conn, install, why);
+        if (!err)
+            err = check_image(install, &begin->snapshot, why);
         if (err)
             store_install_abort(install);
     }

@@ -202,6 +202,12 @@ int store_install_chunk(struct store_install *i, struct rt_bytes chunk, struct w
     return err;
 }
 
+void store_install_meta(const struct store_install *i, struct store_image_meta *meta)
+{
+    *meta = (struct store_image_meta){
+        .index = i->state.index, .term = i->state.term, .revision = i->state.revision};
+}
+
 /* ---- Switching ---- */
 
 static int check_complete(struct store_install *i, struct why *why)
@@ -250,8 +256,7 @@ int store_install_commit(struct store_install *i, struct store_image_meta *meta,
         return err;
     }
     char *old = rt_strdup(s->backend.dir);
-    *meta = (struct store_image_meta){
-        .index = i->state.index, .term = i->state.term, .revision = i->state.revision};
+    store_install_meta(i, meta);
     switch_memory(s, &i->next);
     meta->bytes = (uint64_t)store_size_bytes(s);
     folder_remove(old);

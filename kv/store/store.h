@@ -296,6 +296,8 @@ struct store_install;
 int store_install_begin(struct store *s, struct store_install **out, struct why *why);
 /* Chunks exactly as made and in order. 0, STORE_DAMAGED, or -errno, with `why`. */
 int store_install_chunk(struct store_install *i, struct rt_bytes chunk, struct why *why);
+/* What the image says of itself: known, and not to be believed, after the first chunk. */
+void store_install_meta(const struct store_install *i, struct store_image_meta *meta);
 /* All chunks came: make it durable, then switch to it atomically: after a crash the directory has
  * the one or the other. Reads go on at the new state, watches resync, leases lose their clock
  * (promote again). STORE_DAMAGED when incomplete, STORE_IMAGE_OLD when it does not reach further

@@ -1,4 +1,5 @@
 /* What comes to the peer port from somebody who is no member, or no longer the member he was. */
+#include "kv/member/crc.h"
 #include "kv/member/peer_codec.h"
 #include "kv/member/peer_io.h"
 #include "tests/kv/member/member_fixture.h"
@@ -170,7 +171,98 @@ static void a_member_whose_directory_was_emptied_takes_no_part_any_more(void **s
     cluster_deinit(&c);
 }
 
+/* Stream member 0's store to member 1 under a message that speaks of another index. */
+static void send_image(struct cluster *c, struct rt_conn *conn, uint64_t to)
+{
+    struct store_image *image;
+    struct store_image_meta meta;
+    struct frame_batch b = {0};
+    struct peer_snapshot_end end = {0};
+    struct rt_string chunk = {0};
+    struct member *m = c->member[0];
+    assert_int_equal(store_sync(member_store(m), patience()), 0);
+    assert_int_equal(store_image_open(member_store(m), &image, &meta), 0);
+    struct raft_snapshot snapshot = {
+        .index = meta.index + 100, .term = meta.term, .conf = m->membership.conf};
+    struct raft_message begin = {.type = RAFT_MSG_SNAP,
+                                 .from = m->id,
+                                 .to = to,
+                                 .term = atomic_load(&m->core.term),
+                                 .snapshot = &snapshot};
+    peer_put_snapshot_begin(&b, &begin);
+    while (store_image_next(image, 64 << 10, &chunk) == 1) {
+        frame_begin(&b, FRAME_SNAPSHOT_ROWS);
+        frame_add_view(&b, rt_bytes(chunk.data, chunk.len));
+        frame_end(&b);
+        end.bytes += chunk.len;
+        end.crc = member_crc32c(end.crc, chunk.data, chunk.len);
+        assert_int_equal(peer_write_batch(conn, &b), 0);
+        chunk.len = 0;
+    }
+    peer_put_snapshot_end(&b, &end);
+    assert_int_equal(peer_write_batch(conn, &b), 0);
+    frame_batch_deinit(&b);
+    rt_string_deinit(&chunk);
+    store_image_close(image);
+}
+
+static void an_image_that_is_not_what_its_message_says_is_refused(void **state)
+{
+    (void)state;
+    struct cluster c;
+    uint32_t reason;
+    struct frame f;
+    struct rt_buf *payload;
+    struct peer_snapshot_result result;
+    cluster_init(&c, 3);
+    cluster_up(&c);
+    assert_int_equal(put(c.member[0], "k", "v"), 0);
+    struct peer_hello h = hello_of(&c, 0, 1);
+    h.stream = PEER_STREAM_SNAPSHOT;
+    struct rt_conn *conn = dial(&c, 1);
+    assert_int_equal(answer_to(conn, &h, &reason), FRAME_WELCOME);
+    send_image(&c, conn, h.to);
+    assert_int_equal(peer_read_frame(conn, PEER_TALK_BYTES, &f, &payload), 0);
+    assert_int_equal(f.kind, FRAME_SNAPSHOT_RESULT);
+    assert_int_equal(peer_get_snapshot_result(rt_buf_bytes(payload), &result), 0);
+    assert_false(result.installed);
+    assert_non_null(strstr(result.why, "the message speaks of"));
+    rt_buf_unref(payload);
+    hang_up(conn);
+    assert_int_equal(put(c.member[1], "still", "there"), 0);
+    cluster_deinit(&c);
+}
+
+static void an_entry_that_our_log_cannot_take_is_refused(void **state)
+{
+    (void)state;
+    struct cluster c;
+    enum { BIG = 5 << 20 };
+    char *value = rt_alloc(BIG);
+    memset(value, 'v', BIG);
+    value[BIG - 1] = 0;
+    cluster_init(&c, 3);
+    for (int i = 0; i < 3; i++) { // one member was given smaller limits than the others
+        c.config[i].wal_segment_bytes = i == 2 ? 2 << 20 : 16 << 20;
+        c.config[i].max_request_bytes = i == 2 ? 1 << 20 : 8 << 20;
+    }
+    cluster_up(&c);
+    int leader = leader_of(&c);
+    if (leader == 2) {
+        assert_int_equal(member_transfer_leadership(c.member[2], c.member[0]->id, patience()), 0);
+        assert_int_equal(member_wait_leader(c.member[0], patience()), 0);
+    }
+    assert_int_equal(put(c.member[0], "big", value), 0); // by the two that can
+    assert_int_equal(put(c.member[1], "small", "1"), 0);
+    rt_sleep_ns(300 * RT_MS); // it is offered again and again
+    assert_true(member_id(c.member[2]) != 0);
+    rt_free(value);
+    cluster_deinit(&c);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_entry_that_our_log_cannot_take_is_refused),
+    cmocka_unit_test(an_image_that_is_not_what_its_message_says_is_refused),
     cmocka_unit_test(garbage_on_the_peer_port_ends_its_connection_only),
     cmocka_unit_test(garbage_after_a_good_handshake_ends_the_connection_only),
     cmocka_unit_test(a_stranger_is_refused_and_told_why),

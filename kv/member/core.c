@@ -307,7 +307,6 @@ static void turn(struct member *m, struct rt_mail *mail)
 {
     struct core *c = &m->core;
     int64_t now = rt_now_ns();
-    atomic_store_explicit(&c->turn_ns, now, memory_order_relaxed);
     while (mail) {
         struct core_item *item = core_item_of(mail);
         mail = mail->next; // before the item is taken: it may be gone then

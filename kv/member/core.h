@@ -107,7 +107,6 @@ struct core {
     // written by the raft goroutine, read by any
     _Atomic uint64_t leader, term, commit, first_index, last_index, leader_changes;
     _Atomic bool is_leader;
-    _Atomic int64_t turn_ns;       // when it last ran a turn
     _Atomic int64_t leaderless_ns; // since when there is no leader; 0: there is one
 };
 

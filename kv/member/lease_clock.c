@@ -1,8 +1,9 @@
 /* kv/member/lease_clock.c: see lease_clock.h.
  *
  * A leader that hangs (a stuck disk, a stopped process) may have been replaced without knowing. Before
- * it answers for a lease it makes sure that its raft goroutine ran within three heartbeats; if not, it
- * asks the cluster by a read barrier first. */
+ * it answers for a lease it makes sure that its raft goroutine had its ticks within three heartbeats of
+ * one another, up to now; if not, it asks the cluster by a read barrier first. That they come in time
+ * again proves nothing: what tells us of a new leader may still be in a socket. */
 #include "kv/member/lease_clock.h"
 #include "kv/member/parts.h"
 #include "proto/fields.h"
@@ -15,6 +16,35 @@ enum {
     RETRY_MS = 50,
     ASK_MS = 1000, // an answer that does not come in this time is asked for again
 };
+
+/* ---- Do we still lead? ---- */
+
+static int64_t patience_ns(const struct member *m) { return 3 * m->config.heartbeat_ms * RT_MS; }
+
+void lease_clock_tick(struct member *m, int64_t now_ns)
+{
+    struct lease_clock *l = &m->leases;
+    if (now_ns - atomic_load(&l->tick_ns) > patience_ns(m))
+        atomic_store(&l->stalled_ns, now_ns); // before tick_ns: who sees that one sees this
+    atomic_store(&l->tick_ns, now_ns);
+}
+
+static bool must_ask(struct member *m, int64_t now_ns)
+{
+    struct lease_clock *l = &m->leases;
+    int64_t tick = atomic_load(&l->tick_ns);
+    return now_ns - tick > patience_ns(m) || atomic_load(&l->stalled_ns) > atomic_load(&l->confirmed_ns);
+}
+
+/* Ask the cluster whether we lead. */
+static int confirm(struct member *m, int64_t deadline_ns)
+{
+    int64_t began_ns = rt_now_ns();
+    int err = member_read_barrier(m, deadline_ns);
+    if (!err && atomic_load(&m->leases.confirmed_ns) < began_ns)
+        atomic_store(&m->leases.confirmed_ns, began_ns);
+    return err;
+}
 
 /* ---- The leader's own clock ---- */
 
@@ -78,6 +108,8 @@ static void lease_clock_main(void *arg)
     struct member *m = arg;
     while (!atomic_load(&m->stopping)) {
         follow_leadership(m);
+        if (m->leases.promoted_term && must_ask(m, rt_now_ns()))
+            (void)confirm(m, rt_after_ns(SCAN_MS * RT_MS)); // if not, it is tried again
         if (m->leases.promoted_term) {
             revoke_expired(m);
             replicate_remaining(m);
@@ -106,12 +138,6 @@ void lease_clock_stop(struct member *m)
 
 /* ---- Answers of a leader ---- */
 
-static bool runs_late(struct member *m)
-{
-    int64_t turn = atomic_load_explicit(&m->core.turn_ns, memory_order_relaxed);
-    return rt_now_ns() - turn > 3 * m->config.heartbeat_ms * RT_MS;
-}
-
 /* One try. Never parks but for locks; PEER_LEASE_LATER: ask again. */
 static struct peer_lease_answer answer_now(struct member *m, uint32_t what, int64_t lease)
 {
@@ -120,8 +146,10 @@ static struct peer_lease_answer answer_now(struct member *m, uint32_t what, int6
         a.code = PEER_LEASE_NOT_LEADER;
         return a;
     }
-    if (runs_late(m))
+    if (must_ask(m, rt_now_ns())) { // followers ask again when the lease goroutine has asked
+        lease_clock_wake(m);
         return a;
+    }
     if (what == PEER_LEASE_TTL) {
         uint64_t term;
         if (!leads_all_known(m, &term))
@@ -218,8 +246,8 @@ static int ask(struct member *m, uint32_t what, int64_t lease, int64_t deadline_
         uint64_t leader = atomic_load(&m->core.leader);
         *out = (struct peer_lease_answer){.code = PEER_LEASE_LATER};
         if (leader == m->id) {
-            if (runs_late(m)) {
-                int err = member_read_barrier(m, deadline_ns);
+            if (must_ask(m, rt_now_ns())) {
+                int err = confirm(m, deadline_ns);
                 if (err)
                     return err;
             }

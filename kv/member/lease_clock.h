@@ -20,6 +20,9 @@ struct lease_clock {
     struct rt_note ended;
     uint64_t promoted_term;        // lease goroutine only; 0: not promoted
     _Atomic uint64_t applied_term; // term of the newest applied entry, by apply
+    // When raft's goroutine last had a tick, when one came so late that somebody else may lead, and when
+    // the cluster was last asked: raft goroutine; raft goroutine; who asked
+    _Atomic int64_t tick_ns, stalled_ns, confirmed_ns;
     struct rt_mutex calls_lock;
     struct lease_call *calls; // calls_lock: waiting for the leader
     uint32_t call_count;      // calls_lock
@@ -29,6 +32,7 @@ struct lease_clock {
 void lease_clock_start(struct member *m);
 void lease_clock_wake(struct member *m); // never parks
 void lease_clock_stop(struct member *m);
+void lease_clock_tick(struct member *m, int64_t now_ns); // raft goroutine
 /* A peer asks, or answers: reader goroutines. */
 void lease_clock_asked(struct member *m, uint64_t from, const struct peer_lease_call *call);
 void lease_clock_answered(struct member *m, const struct peer_lease_answer *answer);

@@ -132,6 +132,7 @@ void reads_leader_changed(struct member *m)
 void reads_tick(struct member *m, int64_t now_ns)
 {
     struct reads *r = &m->reads;
+    lease_clock_tick(m, now_ns);
     if (!r->asked.first || now_ns - r->asked_ns < ASK_AGAIN_MS * RT_MS)
         return;
     if (m->slow_reads)

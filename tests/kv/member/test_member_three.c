@@ -185,7 +185,31 @@ static void an_expired_lease_is_revoked_with_its_keys(void **state)
     cluster_deinit(&c);
 }
 
+static void a_leader_that_slept_asks_the_cluster_before_it_answers_for_a_lease(void **state)
+{
+    (void)state;
+    struct cluster c;
+    int64_t ttl, until = patience();
+    cluster_init(&c, 3);
+    cluster_up(&c);
+    struct member *m = c.member[leader_of(&c)];
+    struct lease_clock *l = &m->leases;
+    int64_t lease = grant(m, 60);
+    assert_int_equal(member_lease_renew(m, lease, patience(), &ttl), 0);
+    int64_t stalled_before = atomic_load(&l->stalled_ns);
+    while (atomic_load(&l->stalled_ns) == stalled_before && rt_now_ns() < until) {
+        atomic_store(&l->tick_ns, rt_now_ns() - 10 * RT_SECOND); // as if it had been stopped
+        rt_sleep_ns(10 * RT_MS);
+    }
+    int64_t stalled = atomic_load(&l->stalled_ns);
+    assert_true(stalled > stalled_before);
+    assert_int_equal(member_lease_renew(m, lease, patience(), &ttl), 0);
+    assert_true(atomic_load(&l->confirmed_ns) >= stalled);
+    cluster_deinit(&c);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_leader_that_slept_asks_the_cluster_before_it_answers_for_a_lease),
     cmocka_unit_test(puts_through_any_member_are_read_on_every_other),
     cmocka_unit_test(ids_are_those_that_etcd_computes),
     cmocka_unit_test(a_new_leader_takes_over_and_the_old_one_catches_up),

@@ -19,7 +19,8 @@ struct watch_call {
     _Atomic int ended;                // 0, or why the sender is over: a code, or -errno
     struct rt_note sender_ended;
     struct rt_sem creates;            // places in the ring
-    uint64_t may_fragment[SERVICE_CREATES_MAX / 64]; // a place is written before its create is made
+    _Atomic uint64_t may_fragment[SERVICE_CREATES_MAX / 64]; // a place is written before its create is
+                                                             // made; its neighbours are read meanwhile
     uint32_t created_at;              // receiver only: next place to write
     uint32_t answered_at;             // sender only: next place to read
     int64_t *fragmented;              // sender only: ids of watches that may be cut
@@ -45,7 +46,7 @@ static const char *refusal(int code)
 static void learn_fragment(struct watch_call *w, const struct store_watch_batch *batch)
 {
     uint32_t place = w->answered_at++ % SERVICE_CREATES_MAX;
-    bool may = w->may_fragment[place / 64] >> place % 64 & 1;
+    bool may = atomic_load(&w->may_fragment[place / 64]) >> place % 64 & 1;
     rt_sem_release(&w->creates, 1);
     if (!may || batch->code)
         return;
@@ -240,7 +241,10 @@ static int create(struct watch_call *w, struct rt_bytes message)
     rt_sem_acquire(&w->creates, 1, RT_FOREVER);
     uint32_t place = w->created_at++ % SERVICE_CREATES_MAX;
     uint64_t bit = UINT64_C(1) << place % 64;
-    w->may_fragment[place / 64] = (w->may_fragment[place / 64] & ~bit) | (may_fragment ? bit : 0);
+    if (may_fragment)
+        atomic_fetch_or(&w->may_fragment[place / 64], bit);
+    else
+        atomic_fetch_and(&w->may_fragment[place / 64], ~bit);
     store_watch_create(w->stream, &options); // its answer, also a refusal, comes as a batch
     return 0;
 }

@@ -41,6 +41,9 @@ EXPLAINED = [
      lambda method, request, etcd, kvd: kvd[1] == "etcdserver: invalid sort option"),
     ("to etcd the hash of a revision below 0 is that of nothing; kvd takes it for the newest",
      lambda method, request, etcd, kvd: method == "HashKV" and request.revision < 0),
+    ("etcd before 3.5 refuses the hash of exactly the compact revision",
+     lambda method, request, etcd, kvd: method == "HashKV" and kvd[0] == "OK" and "compacted" in str(etcd[1])
+     and request.revision == kvd[2].compact_revision),
 ]
 
 

@@ -1,5 +1,5 @@
 /* cmd/kvlab/plot.c: from points to pictures. A data file has one block a series, two empty lines
- * between (gnuplot's "index"); a stack has one row a bar and one column a series. */
+ * between (gnuplot's "index"). */
 #include "cmd/kvlab/plot.h"
 #include "cmd/kvlab/run_tool.h"
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 
 /* Seen on white and on black, and told apart by those who see fewer colours (Okabe and Ito, darker
  * where white asks for it). */
-static const char *const colors[] = {"#2a7ab8", "#d2691e", "#2e9e77", "#b8589a", "#8a7a12", "#6a6fd0", "#c44e52", "#5b8c9a", "#9c6b3c", "#7f7f7f"};
+static const char *const colors[] = {"#2a7ab8", "#d2691e", "#2e9e77", "#b8589a", "#8a7a12", "#6a6fd0", "#c44e52", "#5b8c9a", "#9c6b3c", "#3f8f3f", "#a07fd0", "#7f7f7f"};
 enum { COLORS = sizeof(colors) / sizeof(colors[0]), SVG_MAX = 16 << 20 };
 
 static void quote(struct rt_string *out, const char *text)
@@ -22,20 +22,27 @@ static void quote(struct rt_string *out, const char *text)
     rt_string_append(out, "\"", 1);
 }
 
+/* The part of bar `i` below series `upto`. */
+static double below(const struct plot *p, const struct plot_series *upto, uint32_t i)
+{
+    double sum = 0;
+    for (const struct plot_series *s = p->first; s != upto; s = s->next)
+        sum += i < s->count ? s->points[i].y : 0;
+    return sum;
+}
+
+/* x y low high; of a stack: the middle of a box, its centre, its sides, its lower and upper edge. */
 void plot_data(const struct plot *p, struct rt_string *out)
 {
-    if (p->kind == PLOT_STACK) {
-        for (uint32_t i = 0; p->first && i < p->first->count; i++) {
-            quote(out, p->x_names[i]);
-            for (const struct plot_series *s = p->first; s; s = s->next)
-                rt_string_printf(out, " %.9g", i < s->count ? s->points[i].y : 0.0);
-            rt_string_append(out, "\n", 1);
-        }
-        return;
-    }
     for (const struct plot_series *s = p->first; s; s = s->next) {
-        for (uint32_t i = 0; i < s->count; i++)
-            rt_string_printf(out, "%.9g %.9g %.9g %.9g\n", s->points[i].x, s->points[i].y, s->points[i].low, s->points[i].high);
+        for (uint32_t i = 0; i < s->count; i++) {
+            const struct plot_point *at = &s->points[i];
+            double from = p->kind == PLOT_STACK ? below(p, s, i) : 0;
+            if (p->kind == PLOT_STACK)
+                rt_string_printf(out, "%u %.9g %.9g %.9g %.9g %.9g\n", i, from + at->y / 2, i - 0.3, i + 0.3, from, from + at->y);
+            else
+                rt_string_printf(out, "%.9g %.9g %.9g %.9g\n", at->x, at->y, at->low, at->high);
+        }
         rt_string_printf(out, s->next ? "\n\n" : "");
     }
 }
@@ -49,9 +56,11 @@ static void head(const struct plot *p, struct rt_string *out)
     rt_string_printf(out, " noenhanced\nset ylabel ");
     quote(out, p->y_label);
     rt_string_printf(out, " noenhanced\nset border 3 lw 0.8\nset xtics nomirror\nset ytics nomirror\n"
-                          "set grid ytics lc rgb \"#9aa0a6\" lw 0.5 dt 3\nset key outside bottom center horizontal noenhanced\n");
+                          "set grid ytics lc rgb \"#9aa0a6\" lw 0.5 dt 3\nset key above horizontal noenhanced\n");
     if (p->log_x)
         rt_string_printf(out, "set logscale x\n");
+    if (p->kind == PLOT_POINTS)
+        rt_string_printf(out, "set xrange [0:*]\n");
     if (p->log_y)
         rt_string_printf(out, "set logscale y\n");
     else
@@ -78,7 +87,7 @@ static void draw_series(const struct plot *p, const struct plot_series *s, int i
     enum { DENSE = 40 }; // points that would run together
     const char *color = colors[index % COLORS], *how = p->kind == PLOT_LINES && s->count > DENSE ? "lines" : with[p->kind];
     if (s->marks) {
-        rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with impulses lw 0.6 lc rgb \"#a0b0a080\" axes x1y%d title ", base, index, s->on_the_right ? 2 : 1);
+        rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with impulses lw 2 lc rgb \"#b4bcc4\" axes x1y%d title ", base, index, s->on_the_right ? 2 : 1);
         quote(out, s->name);
         return;
     }
@@ -97,7 +106,7 @@ static void draw(const struct plot *p, const char *base, struct rt_string *out)
         if (index)
             rt_string_printf(out, ", \\\n     ");
         if (p->kind == PLOT_STACK) {
-            rt_string_printf(out, "\"%s.dat\" using %d:xtic(1) lc rgb \"%s\" title ", base, index + 2, colors[index % COLORS]);
+            rt_string_printf(out, "\"%s.dat\" index %d using 1:2:3:4:5:6 with boxxyerror fs solid 0.9 noborder lc rgb \"%s\" title ", base, index, colors[index % COLORS]);
             quote(out, s->name);
         } else {
             draw_series(p, s, index, base, out);
@@ -106,12 +115,23 @@ static void draw(const struct plot *p, const char *base, struct rt_string *out)
     rt_string_printf(out, "\n");
 }
 
+static void name_bars(const struct plot *p, struct rt_string *out)
+{
+    rt_string_printf(out, "set xrange [-0.6:%.1f]\nset xtics scale 0 noenhanced (", p->first ? p->first->count - 0.4 : 1.0);
+    for (uint32_t i = 0; p->first && i < p->first->count; i++) {
+        rt_string_printf(out, i ? ", " : "");
+        quote(out, p->x_names[i]);
+        rt_string_printf(out, " %u", i);
+    }
+    rt_string_printf(out, ")\n");
+}
+
 void plot_script(const struct plot *p, const char *base, struct rt_string *out)
 {
     rt_string_printf(out, "reset\nset encoding utf8\nset terminal svg size 820,440 dynamic font \"sans-serif,13\"\nset output \"%s.svg\"\n", base);
     head(p, out);
     if (p->kind == PLOT_STACK)
-        rt_string_printf(out, "set style data histograms\nset style histogram rowstacked\nset style fill solid 0.85 border -1\nset boxwidth 0.6\nset xtics noenhanced\n");
+        name_bars(p, out);
     draw(p, base, out);
     rt_string_printf(out, "set terminal pngcairo size 1230,660 font \"sans,13\" background rgb \"white\"\nset output \"%s.png\"\nreplot\nset output\n", base);
 }

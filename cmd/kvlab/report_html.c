@@ -20,7 +20,7 @@ static const char page_head[] =
     ".bad-note{border-left-color:var(--bad)}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.8rem}\n"
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;width:100%}\n"
     "th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}\n"
-    "th{color:var(--soft);font-weight:600;vertical-align:bottom}th:first-child,td:first-child{text-align:left}\n"
+    "th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}th:first-child,td:first-child{text-align:left}\n"
     "td small{display:block;color:var(--soft)}td.is{font-weight:700}td.word{text-align:left}\n"
     "figure{margin:1rem 0;padding:.5rem;background:var(--panel);border-radius:6px}figure svg{width:100%;height:auto;display:block}\n"
     "ul.checks{list-style:none;padding:0}ul.checks li{padding-left:1.6rem;text-indent:-1.6rem;margin:.25rem 0}\n"

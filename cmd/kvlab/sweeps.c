@@ -13,7 +13,7 @@ struct sweep {
 };
 
 static int64_t sweep_trials(const struct lab *lab) { return lab_choose(lab, lab->options->trials, SWEEP_TRIALS, SWEEP_QUICK_TRIALS); }
-static int64_t sweep_length_ns(const struct lab *lab) { return lab_choose(lab, lab->options->trial_ns, 3 * RT_SECOND, 400 * RT_MS); }
+static int64_t sweep_length_ns(const struct lab *lab) { return lab_choose(lab, lab->options->trial_ns, 3 * RT_SECOND, 350 * RT_MS); }
 
 static struct load_spec sweep_load(const struct lab *lab)
 {

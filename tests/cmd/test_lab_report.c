@@ -76,7 +76,7 @@ static void a_section_that_failed_says_so_and_why(void **state)
     report_deinit(&r);
 }
 
-static void a_stack_has_a_row_a_bar_and_a_column_a_stage(void **state)
+static void the_boxes_of_a_stack_stand_on_each_other(void **state)
 {
     (void)state;
     static const char *const names[] = {"one", "two"};
@@ -92,9 +92,9 @@ static void a_stack_has_a_row_a_bar_and_a_column_a_stage(void **state)
     }
     plot_data(p, &data);
     plot_script(p, "/tmp/stack", &script);
-    assert_string_equal(rt_string_cstr(&data), "\"one\" 1 2\n\"two\" 10 11\n");
+    assert_string_equal(rt_string_cstr(&data), "0 0.5 -0.3 0.3 0 1\n1 5 0.7 1.3 0 10\n\n\n0 2 -0.3 0.3 1 3\n1 15.5 0.7 1.3 10 21\n");
     assert_non_null(strstr(rt_string_cstr(&script), "set title \"T \\\"quoted\\\"\""));
-    assert_non_null(strstr(rt_string_cstr(&script), "using 3:xtic(1)"));
+    assert_non_null(strstr(rt_string_cstr(&script), "(\"one\" 0, \"two\" 1)"));
     rt_string_deinit(&data);
     rt_string_deinit(&script);
     report_deinit(&r);
@@ -226,7 +226,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_table_as_csv_keeps_every_figure_and_quotes_words),
     cmocka_unit_test(a_page_escapes_words_and_names_nothing_outside_itself),
     cmocka_unit_test(a_section_that_failed_says_so_and_why),
-    cmocka_unit_test(a_stack_has_a_row_a_bar_and_a_column_a_stage),
+    cmocka_unit_test(the_boxes_of_a_stack_stand_on_each_other),
     cmocka_unit_test(a_plot_in_the_page_takes_its_colour_of_text_and_leaves_the_head_behind),
     cmocka_unit_test(wrong_options_are_refused_with_what_is_right),
     cmocka_unit_test(the_nearest_name_is_found_and_none_where_none_is_near),

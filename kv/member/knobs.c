@@ -318,11 +318,13 @@ static int load(struct member *m, int64_t *values, struct why *why)
         line = end ? end + 1 : NULL;
     }
     rt_string_deinit(&text);
-    if (err && got == 1)
+    if (got == MEMBER_REFUSED)
+        why_set(why, "its checksum is wrong");
+    if (err == MEMBER_REFUSED)
         why_prefix(
             why,
-            "%s: the persisted knobs are not as a member writes them; remove the file to start "
-            "with the command line's",
+            "%s is not as a member wrote it; nothing was changed; remove the file to start with "
+            "the command line's knobs",
             path);
     return err;
 }

@@ -15,6 +15,7 @@
  * Whoever tests the count and the handler run on the same thread, so program order is enough. */
 #include "runtime/sched/preempt.h"
 #include "runtime/inspect/dump.h"
+#include "runtime/sched/audit.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/switch.h"
 #include <assert.h>
@@ -215,6 +216,7 @@ void preempt_thread_stop(struct m *m)
 
 int preempt_start(struct why *why)
 {
+    audit_start();
     preempt.able = !sched.simulated && choose_save();
 #ifdef RT_TSAN
     preempt.able = false; // it holds signals back until the program calls something of its own

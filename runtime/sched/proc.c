@@ -5,6 +5,7 @@
  * who arrives finishes for the one who left (arrive): only then are its registers saved, so only
  * then may anybody else see it as parked or runnable. */
 #include "runtime/sched/proc.h"
+#include "runtime/sched/audit.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
@@ -477,6 +478,12 @@ void rt_yield(void)
     assert(gp->nopreempt == 0);
     leave(gp, LEFT_YIELD);
     gp->nopreempt = 0;
+}
+
+void preempt_injected(void *frame)
+{
+    audit_frames(frame);
+    preempt_switch();
 }
 
 /* The injected call, and a pending request that is honoured: on the goroutine's stack. */

@@ -11,8 +11,9 @@ void *switch_new_stack(void *top);
 _Noreturn void goroutine_main(void);
 
 /* Where the signal handler makes an interrupted goroutine go on: as if it had called this at that
- * instruction. Saves everything, calls preempt_switch(), restores everything. */
+ * instruction. Saves everything, calls preempt_injected(), restores everything. */
 void preempt_entry(void);
+void preempt_injected(void *frame); // of preempt_entry: [0] the interrupted rbp, [1] its rip
 void preempt_switch(void);
 
 /* For preempt_entry: how the vector state is saved, and which parts of it. */

@@ -172,7 +172,8 @@ preempt_entry:
     jmp 3f
 1:  fxsave64 (%rsp)
 3:  fninit                      /* the x87 stack is empty at every call: whoever runs next relies on it */
-    call preempt_switch
+    mov %rbp, %rdi
+    call preempt_injected
     mov preempt_save_mask(%rip), %eax
     xor %edx, %edx
     cmpl $0, preempt_save_how(%rip)

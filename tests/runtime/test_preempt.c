@@ -451,6 +451,7 @@ static void every_register_survives_preemption_and_moving_between_threads(void *
 
 int main(void)
 {
+    setenv("KVD_TORTURE", "1", 1); // each preemption looks for a library below it
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(others_go_on_beside_an_endless_loop_on_one_p),
         cmocka_unit_test(others_go_on_beside_a_hog_on_every_p),

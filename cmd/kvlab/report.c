@@ -84,7 +84,7 @@ struct plot_series *plot_series(struct report *r, struct plot *p, const char *na
 {
     enum { POINTS = 4096 }; // of one curve; more are not seen on paper
     struct plot_series *s = rt_arena_alloc_zero(&r->arena, sizeof *s);
-    s->name = name;
+    s->name = rt_arena_printf(&r->arena, "%s", name); // often of a reading that goes before the report
     s->cap = POINTS;
     s->points = rt_arena_alloc(&r->arena, POINTS * sizeof *s->points);
     if (p->last)

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# kvlab from outside: its words, its errors, a small run with a report, Ctrl-C, a member that dies. Prints TAP.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+B=${KVD_BUILD:-build}
+KVLAB=$B/kvlab
+dir=$(mktemp -d "${TMPDIR:-/tmp}/kvlab-test.XXXXXX")
+failures=0
+trap 'rm -rf "$dir"' EXIT
+pass() { echo "ok - $1"; }
+fail() { echo "not ok - $1"; failures=$((failures + 1)); }
+holds() { if grep -qE -- "$3" <<<"$2"; then pass "$1"; else fail "$1"; printf '%s\n' "no match for: $3" "$2" | head -20 | sed 's/^/#   /'; fi; }
+same() { if [ "$2" = "$3" ]; then pass "$1"; else fail "$1"; printf '%s\n' "got: $2" "wanted: $3" | sed 's/^/#   /'; fi; }
+# refused NAME STATUS REGEX WORD...: one line on stderr, nothing on stdout
+refused() {
+    local name=$1 status=$2 regex=$3 out; shift 3
+    out=$("$KVLAB" "$@" 2>"$dir/err"); local code=$?
+    same "$name: exit status" "$code" "$status"
+    same "$name: one line" "$(wc -l <"$dir/err")$out" 1
+    holds "$name: the line" "$(cat "$dir/err")" "$regex"
+}
+
+list=$("$KVLAB" list)
+for e in replication preemption watch etcd kube all; do holds "list explains $e" "$list" "^$e +.{20}"; done
+refused "a wrong experiment" 2 'no experiment "replicaton"; did you mean replication\?' replicaton
+refused "a wrong option" 2 'did you mean --trials\?' etcd --trails 3
+refused "an unreachable endpoint" 1 'cannot reach 127\.0\.0\.1:1: connection refused' watch --endpoints 127.0.0.1:1 --out "$dir/none"
+refused "a folder that cannot be written" 1 'cannot write results to /proc/kvlab' watch --out /proc/kvlab
+touch "$dir/something"
+refused "a folder that is not empty" 1 'is not empty' watch --out "$dir"
+
+if ! command -v gnuplot >/dev/null; then
+    echo "ok - kvlab runs # SKIP gnuplot is not installed (deploy/deps.sh experiments)"
+    [ "$failures" -eq 0 ]; exit
+fi
+mkdir "$dir/bin" # a PATH with all that is needed but gnuplot
+for t in df etcd; do command -v $t >/dev/null && ln -s "$(command -v $t)" "$dir/bin/$t"; done
+out=$(PATH=$dir/bin "$KVLAB" watch --out "$dir/nognuplot" 2>&1); code=$?
+same "without gnuplot: exit status" "$code" 1
+holds "without gnuplot: the line" "$out" 'gnuplot.*install'
+[ -e "$dir/nognuplot" ] && fail "without gnuplot no folder is left" || pass "without gnuplot no folder is left"
+
+out=$("$KVLAB" watch --quick --streams 200 --trials 1 --trial-length 500ms --out "$dir/watch" 2>"$dir/err"); code=$?
+same "a small watch run ends well" "$code" 0
+holds "every stream had every event" "$out" 'holds: Every stream got every event once and in order: [0-9]+ puts, 200 streams'
+holds "progress is told in lines where no terminal is" "$(cat "$dir/err")" '^ +[0-9]+ % \([0-9]+:[0-9]+ left\) watch'
+for f in report.html run.json tables/watch.csv plots/watch-cdf.svg plots/watch-cdf.png members/watch/m1.log; do
+    [ -s "$dir/watch/$f" ] && pass "the folder has $f" || fail "the folder has $f"
+done
+[ -e "$dir/watch/members/watch/m1" ] && fail "members' data is removed" || pass "members' data is removed"
+python3 -c 'import json,sys; r=json.load(open(sys.argv[1])); assert r["experiments"][0]["state"]=="done" and r["quick"] and r["seed"]==1 and r["clusters"][0]["knobs"]["max-inflight-msgs"]=="512", r' "$dir/watch/run.json" &&
+    pass "run.json is JSON and has the knobs in force" || fail "run.json is JSON and has the knobs in force"
+if grep -qE 'src=|href="[^#]|url\(|<script' "$dir/watch/report.html"; then fail "the page needs nothing but itself"; else pass "the page needs nothing but itself"; fi
+
+out=$("$KVLAB" kube --out "$dir/kube" 2>&1); code=$?
+same "kube without a binary is skipped, not failed" "$code" 0
+holds "... with one line" "$out" 'kube: skipped: no kube-apiserver is given'
+
+# Ctrl-C in the middle of a trial.
+"$KVLAB" preemption --trials 20 --trial-length 700ms --out "$dir/stopped" >"$dir/out" 2>"$dir/err" &
+lab=$!
+for _ in $(seq 300); do [ -e "$dir/stopped/raw/preemption-on-1.csv" ] && break; sleep 0.1; done
+kill -INT $lab; wait $lab
+same "Ctrl-C: exit status" $? 130
+holds "Ctrl-C: the report says that it is partial" "$(cat "$dir/stopped/report.html" 2>&1)" 'The run was stopped early'
+holds "Ctrl-C: run.json, too" "$(cat "$dir/stopped/run.json" 2>&1)" '"interrupted": true'
+[ -s "$dir/stopped/tables/preemption.csv" ] && pass "Ctrl-C: what was measured is there" || fail "Ctrl-C: what was measured is there"
+same "Ctrl-C: no member is left" "$(pgrep -f "$dir/stopped" | wc -l)" 0
+
+# A member that dies.
+"$KVLAB" preemption --trials 20 --trial-length 2s --out "$dir/dead" >"$dir/out" 2>"$dir/err" &
+lab=$!
+for _ in $(seq 300); do [ -e "$dir/dead/raw/preemption-quiet-1.csv" ] && break; sleep 0.1; done
+kill -KILL "$(pgrep -f "kvd --name m1 --data-dir $dir/dead")"; wait $lab
+same "a dead member: exit status" $? 1
+holds "a dead member: its end is told" "$(cat "$dir/err")" 'member m1 of preemption ended with status 137; the end of m1.log:'
+holds "a dead member: with its last lines" "$(cat "$dir/err")" '"level":'
+holds "a dead member: the report says that the experiment failed" "$(cat "$dir/dead/report.html" 2>&1)" 'This experiment failed'
+[ "$failures" -eq 0 ]

@@ -75,7 +75,7 @@ void replication_stage_table(struct lab *lab, struct section *s, const char *id,
         }
     }
     t->note = "As the leader measured them, all trials together, warm-up included. \u201cwaited for\u201d is what the mean put waited for in this stage: these add up to the "
-              "total\u2019s mean. The other columns are the stage itself, also where it ran beside another. What the client sees beyond the total is the client and its network.";
+              "total\u2019s mean. The other columns are the stage itself, also where it ran beside another. What the client sees beyond the total is the client (in an open loop also the wait for a free one) and its network.";
 }
 
 /* Exact: the sums of the stages on the path are the sum of the totals. */
@@ -129,7 +129,7 @@ static void add_ends(struct lab *lab, struct plot *p, const struct measured *con
     for (uint32_t i = 0, bar = 0; i < count; i++) {
         if (!m[i]->stages)
             continue;
-        double outside = measured_spread(m[i], FIGURE_MEAN).median - total_mean_ms(m[i]);
+        double outside = stat_mean(m[i]->all_ms, m[i]->all_count) - total_mean_ms(m[i]);
         plot_add(others, bar, rest[bar]);
         plot_add(client, bar, outside > 0 ? outside : 0);
         names[bar++] = m[i]->setting->label;

@@ -64,13 +64,14 @@ static bool look_at(struct p *p, int64_t now)
         return false;
     bool waiting = mark_old_next(p) || runq_len(&p->ring) > 0 || runq_len(&p->urgent) > 0 ||
                    load_relaxed(&p->resume);
-    if (waiting && load_relaxed(&sched.idle_p_count) > 0)
+    bool offered = waiting && load_relaxed(&sched.idle_p_count) > 0;
+    if (offered)
         idle_wake_one();
     uint32_t slice = load_relaxed(&p->slice);
     if (slice != load_relaxed(&p->seen_slice)) {
         store_relaxed(&p->seen_since_ns, now);
         store_relaxed(&p->seen_slice, slice);
-        return waiting;
+        return offered; // a queue alone is nothing to hurry for: every P works
     }
     int64_t used = now - load_relaxed(&p->seen_since_ns) + load_relaxed(&p->slice_used_ns);
     if (used >= DEAF_SLICES * load_relaxed(&sched.slice_ns) && waiting && loop_rescue(p) > 0)

@@ -7,12 +7,17 @@
  *                (C) looks: nobody spinning, and a P idle (or in a blocking call)? Then wakes one M.
  *   who gives up (D) puts its P on the idle list and raises the idle count; stops being a spinner
  *                (E) full barrier
- *                (F) looks at every queue and heap again, and takes a P back if there is something.
+ *                (F) looks at every queue again, and takes a P back if there is something; then takes
+ *                the poll role, which looks at every heap, or finds it taken. (Who hands a P off
+ *                without searching looks at the role, too: its holder may just have left it.)
  * Whichever barrier comes second, its owner sees what the other made visible before its own: either
  * (C) sees the idle P or the spinner gone, or (F) sees the work. A spinner found at (C) is as good as
  * an M woken: it gives up through (D) to (F), and when it finds something else instead, it stops
  * spinning, passes a barrier, looks at every queue and wakes the next one if anything is left. So
  * waking spreads as a chain and never as a herd.
+ *   (G) A waker that has counted itself as the spinner and then finds no P was, for a moment, a
+ *       spinner that would not look: it stops, and starts again at (B).
+ * tests/runtime/test_idle_model.c tries every interleaving, and each of these rules left out.
  *
  * What is *not* submitted that way, on purpose: a single G in a P's `next`. Its P's M runs it at its
  * next turn, which is cheaper than waking anybody; if that takes long, sysmon marks it (old_next)

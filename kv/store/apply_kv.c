@@ -42,13 +42,29 @@ static int fetch(struct store *s, struct rev rev, struct row *out)
 
 /* ---- Put and delete ---- */
 
+static bool lacks_lease(struct store *s, const struct put_request *put)
+{
+    return put->lease && !leases_find(&s->leases, put->lease);
+}
+
+static bool lacks_key(struct store *s, const struct put_request *put)
+{
+    return (put->ignore_value || put->ignore_lease) && !find(s, put->key).lives;
+}
+
 int judge_put(struct store *s, const struct put_request *put)
 {
-    if (put->lease && !leases_find(&s->leases, put->lease))
+    if (lacks_lease(s, put))
         return STORE_LEASE_NOT_FOUND;
-    if ((put->ignore_value || put->ignore_lease) && !find(s, put->key).lives)
+    return lacks_key(s, put) ? STORE_KEY_NOT_FOUND : 0;
+}
+
+/* In a transaction etcd looks for the key first. */
+static int judge_put_of_txn(struct store *s, const struct put_request *put)
+{
+    if (lacks_key(s, put))
         return STORE_KEY_NOT_FOUND;
-    return 0;
+    return lacks_lease(s, put) ? STORE_LEASE_NOT_FOUND : 0;
 }
 
 int resolve_put(struct store *s, struct put_request *put)
@@ -241,7 +257,7 @@ static int judge_chosen(struct store *s, struct rt_bytes txn, enum op_kind kind)
             err = judge_range(s, op.body);
         } else {
             request_read_put(op.body, &put);
-            err = judge_put(s, &put);
+            err = judge_put_of_txn(s, &put);
         }
     }
     return err;

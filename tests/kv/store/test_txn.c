@@ -264,6 +264,11 @@ static void of_two_faults_that_of_a_put_is_told(void **state)
     with(&t, 2, range_op((struct range_args){.key = "z", .revision = 100}));
     with(&t, 2, put_op_full((struct put_args){.key = "b", .lease = 5}));
     assert_int_equal(apply_txn(&b, &t), STORE_LEASE_NOT_FOUND);
+    // and of two of one put the key's in a transaction, the lease's otherwise
+    struct put_args both = {.key = "none", .lease = 5, .ignore_value = true};
+    with(&t, 2, put_op_full(both));
+    assert_int_equal(apply_txn(&b, &t), STORE_KEY_NOT_FOUND);
+    assert_int_equal(put_full(&b, both), STORE_LEASE_NOT_FOUND);
     bench_close(&b);
 }
 

@@ -26,15 +26,18 @@ void client_close(struct client *c)
 }
 
 /* One call; frees `request`. */
-static int call(struct client *c, const char *path, struct rt_string *request, const ProtobufCMessageDescriptor *type,
-                struct rt_arena *arena, ProtobufCMessage **out, struct why *why)
+static int call(struct client *c, const char *path, struct rt_string *request,
+                const ProtobufCMessageDescriptor *type, struct rt_arena *arena,
+                ProtobufCMessage **out, struct why *why)
 {
     struct grpc_status status;
     struct rt_buf *answer = NULL;
-    int code = grpc_client_call(c->grpc, path, rt_bytes(request->data, request->len), NULL, 0, rt_after_ns(CALL_MS * RT_MS), &answer, &status);
+    int code = grpc_client_call(c->grpc, path, rt_bytes(request->data, request->len), NULL, 0,
+                                rt_after_ns(CALL_MS * RT_MS), &answer, &status);
     rt_string_deinit(request);
     if (code) {
-        why_set(why, "%s, %s: %s (%s)", c->endpoint, path + 1, status.text, grpc_code_name(status.code));
+        why_set(why, "%s, %s: %s (%s)", c->endpoint, path + 1, status.text,
+                grpc_code_name(status.code));
         return -1;
     }
     int err = 0;
@@ -42,34 +45,40 @@ static int call(struct client *c, const char *path, struct rt_string *request, c
         err = fields_unpack(type, rt_buf_bytes(answer), arena, SIZE_MAX, out);
     rt_buf_unref(answer);
     if (err)
-        why_set(why, "%s, %s: the answer is no %s: %s", c->endpoint, path + 1, type->short_name, fields_error_text(err));
+        why_set(why, "%s, %s: the answer is no %s: %s", c->endpoint, path + 1, type->short_name,
+                fields_error_text(err));
     return err ? -1 : 0;
 }
 
-int client_status(struct client *c, struct rt_arena *arena, Etcdserverpb__StatusResponse **out, struct why *why)
+int client_status(struct client *c, struct rt_arena *arena, Etcdserverpb__StatusResponse **out,
+                  struct why *why)
 {
     struct rt_string none = {0};
     ProtobufCMessage *m;
-    int err = call(c, "/etcdserverpb.Maintenance/Status", &none, &etcdserverpb__status_response__descriptor, arena, &m, why);
+    int err = call(c, "/etcdserverpb.Maintenance/Status", &none,
+                   &etcdserverpb__status_response__descriptor, arena, &m, why);
     if (!err)
         *out = (Etcdserverpb__StatusResponse *)m;
     return err;
 }
 
-int client_range(struct client *c, struct rt_bytes key, struct rt_bytes end, struct rt_arena *arena, Etcdserverpb__RangeResponse **out, struct why *why)
+int client_range(struct client *c, struct rt_bytes key, struct rt_bytes end, struct rt_arena *arena,
+                 Etcdserverpb__RangeResponse **out, struct why *why)
 {
     struct rt_string request = {0};
     ProtobufCMessage *m;
     field_add_bytes(&request, 1, key);
     if (end.len)
         field_add_bytes(&request, 2, end);
-    int err = call(c, "/etcdserverpb.KV/Range", &request, &etcdserverpb__range_response__descriptor, arena, &m, why);
+    int err = call(c, "/etcdserverpb.KV/Range", &request, &etcdserverpb__range_response__descriptor,
+                   arena, &m, why);
     if (!err)
         *out = (Etcdserverpb__RangeResponse *)m;
     return err;
 }
 
-int client_put(struct client *c, struct rt_bytes key, struct rt_bytes value, int64_t *revision_out, struct why *why)
+int client_put(struct client *c, struct rt_bytes key, struct rt_bytes value, int64_t *revision_out,
+               struct why *why)
 {
     struct rt_string request = {0};
     struct rt_arena arena;
@@ -77,7 +86,8 @@ int client_put(struct client *c, struct rt_bytes key, struct rt_bytes value, int
     field_add_bytes(&request, 1, key);
     field_add_bytes(&request, 2, value);
     rt_arena_init(&arena);
-    int err = call(c, "/etcdserverpb.KV/Put", &request, &etcdserverpb__put_response__descriptor, &arena, &m, why);
+    int err = call(c, "/etcdserverpb.KV/Put", &request, &etcdserverpb__put_response__descriptor,
+                   &arena, &m, why);
     if (!err && revision_out)
         *revision_out = ((Etcdserverpb__PutResponse *)m)->header->revision;
     rt_arena_deinit(&arena);
@@ -89,7 +99,8 @@ int client_delete_range(struct client *c, struct rt_bytes key, struct rt_bytes e
     struct rt_string request = {0};
     field_add_bytes(&request, 1, key);
     field_add_bytes(&request, 2, end);
-    return call(c, "/etcdserverpb.KV/DeleteRange", &request, &etcdserverpb__delete_range_response__descriptor, NULL, NULL, why);
+    return call(c, "/etcdserverpb.KV/DeleteRange", &request,
+                &etcdserverpb__delete_range_response__descriptor, NULL, NULL, why);
 }
 
 int client_revision(struct client *c, int64_t *out, struct why *why)
@@ -104,28 +115,33 @@ int client_revision(struct client *c, int64_t *out, struct why *why)
     return err;
 }
 
-int client_latency(struct client *c, struct rt_arena *arena, Kvdpb__LatencyResponse **out, struct why *why)
+int client_latency(struct client *c, struct rt_arena *arena, Kvdpb__LatencyResponse **out,
+                   struct why *why)
 {
     struct rt_string request = {0};
     ProtobufCMessage *m;
     field_add_uint(&request, 1, 1);
-    int err = call(c, "/kvdpb.Insight/Latency", &request, &kvdpb__latency_response__descriptor, arena, &m, why);
+    int err = call(c, "/kvdpb.Insight/Latency", &request, &kvdpb__latency_response__descriptor,
+                   arena, &m, why);
     if (!err)
         *out = (Kvdpb__LatencyResponse *)m;
     return err;
 }
 
-int client_knobs(struct client *c, struct rt_arena *arena, Kvdpb__KnobListResponse **out, struct why *why)
+int client_knobs(struct client *c, struct rt_arena *arena, Kvdpb__KnobListResponse **out,
+                 struct why *why)
 {
     struct rt_string none = {0};
     ProtobufCMessage *m;
-    int err = call(c, "/kvdpb.Insight/KnobList", &none, &kvdpb__knob_list_response__descriptor, arena, &m, why);
+    int err = call(c, "/kvdpb.Insight/KnobList", &none, &kvdpb__knob_list_response__descriptor,
+                   arena, &m, why);
     if (!err)
         *out = (Kvdpb__KnobListResponse *)m;
     return err;
 }
 
-int client_set_knob(struct client *c, const char *name, const char *value, char *previous, size_t cap, struct why *why)
+int client_set_knob(struct client *c, const char *name, const char *value, char *previous,
+                    size_t cap, struct why *why)
 {
     struct rt_string request = {0};
     struct rt_arena arena;
@@ -133,7 +149,8 @@ int client_set_knob(struct client *c, const char *name, const char *value, char 
     field_add_text(&request, 1, name);
     field_add_text(&request, 2, value);
     rt_arena_init(&arena);
-    int err = call(c, "/kvdpb.Insight/KnobSet", &request, &kvdpb__knob_set_response__descriptor, &arena, &m, why);
+    int err = call(c, "/kvdpb.Insight/KnobSet", &request, &kvdpb__knob_set_response__descriptor,
+                   &arena, &m, why);
     if (!err && previous)
         snprintf(previous, cap, "%s", ((Kvdpb__KnobSetResponse *)m)->previous);
     rt_arena_deinit(&arena);
@@ -160,7 +177,8 @@ double metric_of(const char *text, const char *name)
     return sum;
 }
 
-int client_metrics(const char *endpoint, const char *const *names, double *out, uint32_t count, struct why *why)
+int client_metrics(const char *endpoint, const char *const *names, double *out, uint32_t count,
+                   struct why *why)
 {
     struct rt_conn *conn;
     struct rt_string text = {0};
@@ -170,7 +188,8 @@ int client_metrics(const char *endpoint, const char *const *names, double *out, 
         why_prefix(why, "cannot reach http://%s/metrics", endpoint);
         return -1;
     }
-    int len = snprintf(request, sizeof request, "GET /metrics HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", endpoint);
+    int len = snprintf(request, sizeof request,
+                       "GET /metrics HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", endpoint);
     rt_conn_set_read_deadline(conn, rt_after_ns(CALL_MS * RT_MS));
     int err = rt_conn_write(conn, request, (size_t)len);
     while (!err && text.len < METRICS_BYTES_MAX && (n = rt_conn_read(conn, buf, sizeof buf)) != 0) {

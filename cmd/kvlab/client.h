@@ -16,20 +16,28 @@ int client_dial(const char *endpoint, struct client *out, struct why *why);
 void client_close(struct client *c); // also one that was never dialled
 
 /* The answer is unpacked into the arena. */
-int client_status(struct client *c, struct rt_arena *arena, Etcdserverpb__StatusResponse **out, struct why *why);
-int client_range(struct client *c, struct rt_bytes key, struct rt_bytes end, struct rt_arena *arena, Etcdserverpb__RangeResponse **out, struct why *why);
-int client_put(struct client *c, struct rt_bytes key, struct rt_bytes value, int64_t *revision_out, struct why *why);
-int client_delete_range(struct client *c, struct rt_bytes key, struct rt_bytes end, struct why *why);
+int client_status(struct client *c, struct rt_arena *arena, Etcdserverpb__StatusResponse **out,
+                  struct why *why);
+int client_range(struct client *c, struct rt_bytes key, struct rt_bytes end, struct rt_arena *arena,
+                 Etcdserverpb__RangeResponse **out, struct why *why);
+int client_put(struct client *c, struct rt_bytes key, struct rt_bytes value, int64_t *revision_out,
+               struct why *why);
+int client_delete_range(struct client *c, struct rt_bytes key, struct rt_bytes end,
+                        struct why *why);
 /* The revision a linearizable read sees. */
 int client_revision(struct client *c, int64_t *out, struct why *why);
-int client_latency(struct client *c, struct rt_arena *arena, Kvdpb__LatencyResponse **out, struct why *why);
-int client_knobs(struct client *c, struct rt_arena *arena, Kvdpb__KnobListResponse **out, struct why *why);
+int client_latency(struct client *c, struct rt_arena *arena, Kvdpb__LatencyResponse **out,
+                   struct why *why);
+int client_knobs(struct client *c, struct rt_arena *arena, Kvdpb__KnobListResponse **out,
+                 struct why *why);
 /* `previous` (may be NULL) gets the value before. */
-int client_set_knob(struct client *c, const char *name, const char *value, char *previous, size_t cap, struct why *why);
+int client_set_knob(struct client *c, const char *name, const char *value, char *previous,
+                    size_t cap, struct why *why);
 
 /* The sum of all series of a metric on http://endpoint/metrics. */
 int client_metric(const char *endpoint, const char *name, double *out, struct why *why);
 /* The same for several names at once, one request. */
-int client_metrics(const char *endpoint, const char *const *names, double *out, uint32_t count, struct why *why);
+int client_metrics(const char *endpoint, const char *const *names, double *out, uint32_t count,
+                   struct why *why);
 /* Add up the lines of `name` in a text of metrics; 0 when there is none. For tests. */
 double metric_of(const char *text, const char *name);

@@ -45,7 +45,8 @@ static bool choose_addresses(struct cluster *c, struct why *why)
         struct member *m = &c->members[i / 2];
         ok = rt_listen("127.0.0.1:0", &held[count], why) == 0;
         if (ok)
-            snprintf(i % 2 ? m->peer : m->endpoint, sizeof m->peer, "%s", rt_listener_address(held[count++]));
+            snprintf(i % 2 ? m->peer : m->endpoint, sizeof m->peer, "%s",
+                     rt_listener_address(held[count++]));
     }
     while (count)
         rt_listener_close(held[--count]);
@@ -79,10 +80,12 @@ static bool make_folders(struct cluster *c, struct why *why)
 static void list_cluster(const struct cluster *c, struct rt_string *out)
 {
     for (uint32_t i = 0; i < c->count; i++)
-        rt_string_printf(out, "%s%s=http://%s", i ? "," : "", c->members[i].name, c->members[i].peer);
+        rt_string_printf(out, "%s%s=http://%s", i ? "," : "", c->members[i].name,
+                         c->members[i].peer);
 }
 
-static bool spawn_member(struct member *m, const struct cluster_spec *spec, const char *all, struct why *why)
+static bool spawn_member(struct member *m, const struct cluster_spec *spec, const char *all,
+                         struct why *why)
 {
     struct cluster *c = m->cluster;
     char client_url[96], peer_url[96], procs[32];
@@ -91,10 +94,22 @@ static bool spawn_member(struct member *m, const struct cluster_spec *spec, cons
     int n = 0, e = 0;
     snprintf(client_url, sizeof client_url, "http://%s", m->endpoint);
     snprintf(peer_url, sizeof peer_url, "http://%s", m->peer);
-    const char *const words[] = {c->is_etcd ? (c->lab->options->etcd ? c->lab->options->etcd : "etcd") : c->lab->kvd,
-                                 "--name", m->name, "--data-dir", m->data_path, "--listen-client-urls", client_url,
-                                 "--advertise-client-urls", client_url, "--listen-peer-urls", peer_url,
-                                 "--initial-advertise-peer-urls", peer_url, "--initial-cluster", all};
+    const char *const words[] = {
+        c->is_etcd ? (c->lab->options->etcd ? c->lab->options->etcd : "etcd") : c->lab->kvd,
+        "--name",
+        m->name,
+        "--data-dir",
+        m->data_path,
+        "--listen-client-urls",
+        client_url,
+        "--advertise-client-urls",
+        client_url,
+        "--listen-peer-urls",
+        peer_url,
+        "--initial-advertise-peer-urls",
+        peer_url,
+        "--initial-cluster",
+        all};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         argv[n++] = words[i];
     for (int i = 0; spec->flags && spec->flags[i]; i++) {
@@ -109,7 +124,8 @@ static bool spawn_member(struct member *m, const struct cluster_spec *spec, cons
     if (spec->procs)
         envp[e++] = procs;
     envp[e] = NULL;
-    struct rt_command command = {.argv = argv, .envp = envp, .stdout_path = m->log_path, .stderr_path = m->log_path};
+    struct rt_command command = {
+        .argv = argv, .envp = envp, .stdout_path = m->log_path, .stderr_path = m->log_path};
     if (rt_spawn(&command, &m->child, why))
         return false;
     if (rt_go("member-watcher", watch_member, m) == 0) // ends when the member has
@@ -132,8 +148,8 @@ bool cluster_is_whole(struct cluster *c, struct why *why)
         if (!atomic_load(&m->ended))
             continue;
         file_tail(m->log_path, TAIL_LINES, tail, sizeof tail);
-        why_set(why, "member %s of %s ended with status %d; the end of %s:\n%s", m->name, c->name, m->status,
-                strrchr(m->log_path, '/') + 1, tail);
+        why_set(why, "member %s of %s ended with status %d; the end of %s:\n%s", m->name, c->name,
+                m->status, strrchr(m->log_path, '/') + 1, tail);
         return false;
     }
     return true;
@@ -178,7 +194,8 @@ bool cluster_find_leader(struct cluster *c, struct why *why)
     do {
         for (uint32_t i = 0; i < c->count && !found; i++) {
             Etcdserverpb__StatusResponse *s;
-            if (client_status(&c->members[i].client, &arena, &s, why) == 0 && s->leader && s->leader == s->header->member_id) {
+            if (client_status(&c->members[i].client, &arena, &s, why) == 0 && s->leader &&
+                s->leader == s->header->member_id) {
                 c->leader = i;
                 found = true;
             }
@@ -239,13 +256,16 @@ static void note_settings(struct cluster *c, const struct cluster_spec *spec)
     struct why absent; // etcd has none
     rt_arena_init(&arena);
     c->has_insight = client_knobs(&cluster_leader(c)->client, &arena, &knobs, &absent) == 0;
-    rt_string_printf(out, "%s\n    {\"name\": \"%s\", \"members\": %u, \"ours\": %s, \"maxprocs\": %d, \"flags\": [", out->len ? "," : "", spec->name, c->count,
-                     c->is_ours ? "true" : "false", spec->procs);
+    rt_string_printf(
+        out,
+        "%s\n    {\"name\": \"%s\", \"members\": %u, \"ours\": %s, \"maxprocs\": %d, \"flags\": [",
+        out->len ? "," : "", spec->name, c->count, c->is_ours ? "true" : "false", spec->procs);
     for (int i = 0; spec->flags && spec->flags[i]; i++)
         rt_string_printf(out, "%s\"%s\"", i ? ", " : "", spec->flags[i]);
     rt_string_printf(out, "], \"knobs\": {");
     for (size_t i = 0; c->has_insight && i < knobs->n_knobs; i++)
-        rt_string_printf(out, "%s\"%s\": \"%s\"", i ? ", " : "", knobs->knobs[i]->name, knobs->knobs[i]->value);
+        rt_string_printf(out, "%s\"%s\": \"%s\"", i ? ", " : "", knobs->knobs[i]->name,
+                         knobs->knobs[i]->value);
     rt_string_printf(out, "}}");
     rt_arena_deinit(&arena);
 }
@@ -253,7 +273,8 @@ static void note_settings(struct cluster *c, const struct cluster_spec *spec)
 struct cluster *cluster_start(struct lab *lab, const struct cluster_spec *spec, struct why *why)
 {
     struct cluster *c = cluster_new(lab, spec);
-    if ((!c->is_ours || spawn_all(c, spec, why)) && wait_healthy(c, why) && cluster_find_leader(c, why)) {
+    if ((!c->is_ours || spawn_all(c, spec, why)) && wait_healthy(c, why) &&
+        cluster_find_leader(c, why)) {
         note_settings(c, spec);
         return c;
     }
@@ -289,7 +310,9 @@ static void leave_as_found(struct cluster *c)
         if (client_set_knob(&c->members[s->member].client, s->name, s->value, NULL, 0, &why))
             fprintf(stderr, "kvlab: cannot put back %s=%s: %s\n", s->name, s->value, why.text);
     }
-    if (c->members[c->leader].client.grpc && client_delete_range(&c->members[c->leader].client, RT_BYTES("kvlab/"), RT_BYTES("kvlab0"), &why))
+    if (c->members[c->leader].client.grpc &&
+        client_delete_range(&c->members[c->leader].client, RT_BYTES("kvlab/"), RT_BYTES("kvlab0"),
+                            &why))
         fprintf(stderr, "kvlab: cannot remove the keys under kvlab/: %s\n", why.text);
 }
 
@@ -325,7 +348,8 @@ static void save(struct cluster *c, uint32_t member, const char *knob, const cha
     snprintf(s->value, sizeof s->value, "%s", value);
 }
 
-bool cluster_set_at(struct cluster *c, uint32_t member, const char *knob, const char *value, struct why *why)
+bool cluster_set_at(struct cluster *c, uint32_t member, const char *knob, const char *value,
+                    struct why *why)
 {
     char previous[40];
     if (!c->has_insight) {

@@ -14,11 +14,11 @@ struct member {
     char name[16];
     char endpoint[64], peer[64]; // host:port
     char log_path[480], data_path[480];
-    struct client client;        // for status, knobs and stages
-    struct rt_child *child;      // NULL: not ours
-    _Atomic bool ended;          // by itself
-    int status;                  // valid when ended
-    struct rt_note gone;         // waited for
+    struct client client;   // for status, knobs and stages
+    struct rt_child *child; // NULL: not ours
+    _Atomic bool ended;     // by itself
+    int status;             // valid when ended
+    struct rt_note gone;    // waited for
 };
 
 /* A knob of a running cluster that was not ours, as it was before. */
@@ -31,8 +31,8 @@ struct cluster {
     struct lab *lab;
     char name[48], folder[400];
     bool is_etcd, is_ours;
-    bool has_insight;            // tells its stages and takes knobs
-    uint32_t count, leader;      // leader: position in members
+    bool has_insight;       // tells its stages and takes knobs
+    uint32_t count, leader; // leader: position in members
     struct member members[CLUSTER_MEMBERS_MAX];
     _Atomic bool stopping, broken; // broken: a member ended by itself
     struct saved_knob saved[CLUSTER_SAVED_MAX];
@@ -63,7 +63,8 @@ static inline struct member *cluster_leader(struct cluster *c) { return &c->memb
 
 /* Set a knob on every member (or one), remembering what it was where the cluster is not ours. */
 bool cluster_set(struct cluster *c, const char *knob, const char *value, struct why *why);
-bool cluster_set_at(struct cluster *c, uint32_t member, const char *knob, const char *value, struct why *why);
+bool cluster_set_at(struct cluster *c, uint32_t member, const char *knob, const char *value,
+                    struct why *why);
 
 /* Resident memory of a member of ours, in bytes; 0 when unknown. */
 uint64_t member_resident_bytes(const struct member *m);
@@ -77,7 +78,7 @@ struct stage {
     char name[32];
     uint64_t peer; // 0: the member's own
     bool on_path;
-    int64_t path_ns;     // of the sum, what puts waited for
+    int64_t path_ns; // of the sum, what puts waited for
     struct rt_hdr_counts *counts;
 };
 struct stage_counter {
@@ -101,6 +102,7 @@ bool stages_subtract(struct stage_reading *after, const struct stage_reading *be
 struct stage_reading *stages_merge(struct stage_reading *sum, const struct stage_reading *more);
 /* The stage of the same name and peer in another reading; NULL: none. */
 const struct stage *stages_same(const struct stage_reading *r, const struct stage *s);
-const struct stage *stages_find(const struct stage_reading *r, const char *name); // NULL: none; peers' are merged by name order
+const struct stage *stages_find(const struct stage_reading *r,
+                                const char *name); // NULL: none; peers' are merged by name order
 /* The sum over peers; -1 when there is no such counter. */
 int64_t stages_counter(const struct stage_reading *r, const char *name);

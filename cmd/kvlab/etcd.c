@@ -10,17 +10,25 @@ struct comparison {
     double rate;
     uint32_t clients;
 };
-static const struct comparison loads[LOADS] = {{"puts, one client", "put1", LOAD_PUT, 0, 1},
-                                               {"puts, 64 clients", "put64", LOAD_PUT, 0, 64},
-                                               {"puts, open loop", "open", LOAD_PUT, RATE, 64},
-                                               {"linearizable gets, 64 clients", "get64", LOAD_GET, 0, 64}};
+static const struct comparison loads[LOADS] = {
+    {"puts, one client", "put1", LOAD_PUT, 0, 1},
+    {"puts, 64 clients", "put64", LOAD_PUT, 0, 64},
+    {"puts, open loop", "open", LOAD_PUT, RATE, 64},
+    {"linearizable gets, 64 clients", "get64", LOAD_GET, 0, 64}};
 
-static void add_rows(struct lab *lab, struct section *s, struct table *t, const struct comparison *of, struct measured *m)
+static void add_rows(struct lab *lab, struct section *s, struct table *t,
+                     const struct comparison *of, struct measured *m)
 {
-    static const struct { const char *name, *unit; enum figure figure; } rows[] = {{"answered a second", "a second", FIGURE_RATE}, {"P50, ms", "ms", FIGURE_P50}, {"P99, ms", "ms", FIGURE_P99}};
+    static const struct {
+        const char *name, *unit;
+        enum figure figure;
+    } rows[] = {{"answered a second", "a second", FIGURE_RATE},
+                {"P50, ms", "ms", FIGURE_P50},
+                {"P99, ms", "ms", FIGURE_P99}};
     for (int f = 0; f < 3; f++) {
         struct cell *row = table_row(&lab->report, t);
-        struct stat_spread a = measured_spread(&m[0], rows[f].figure), b = measured_spread(&m[1], rows[f].figure);
+        struct stat_spread a = measured_spread(&m[0], rows[f].figure),
+                           b = measured_spread(&m[1], rows[f].figure);
         struct stat_difference d = measured_difference(lab, &m[1], &m[0], rows[f].figure);
         row[0] = cell_text(of->label);
         row[1] = cell_text(rows[f].name);
@@ -30,13 +38,19 @@ static void add_rows(struct lab *lab, struct section *s, struct table *t, const 
             row[4] = cell_number(a.median / b.median);
         row[5] = cell_interval(&d);
         if (f != 1)
-            say_difference(lab, s, f ? "P99" : "the rate", rt_arena_printf(&lab->report.arena, "%s, kvd against etcd", of->label), rows[f].unit, &d, b.median);
+            say_difference(lab, s, f ? "P99" : "the rate",
+                           rt_arena_printf(&lab->report.arena, "%s, kvd against etcd", of->label),
+                           rows[f].unit, &d, b.median);
     }
 }
 
-static bool run_loads(struct lab *lab, struct section *s, struct cluster **clusters, struct why *why)
+static bool run_loads(struct lab *lab, struct section *s, struct cluster **clusters,
+                      struct why *why)
 {
-    static const struct column columns[] = {{"load", "", false, 0}, {"figure", "", false, 0}, {"kvd", "", true, -1}, {"etcd", "", true, -1}, {"kvd / etcd", "", false, 2}, {"difference, 95 % interval", "", true, -1}};
+    static const struct column columns[] = {
+        {"load", "", false, 0},       {"figure", "", false, 0},
+        {"kvd", "", true, -1},        {"etcd", "", true, -1},
+        {"kvd / etcd", "", false, 2}, {"difference, 95 % interval", "", true, -1}};
     static const char *const names[] = {"kvd", "etcd"};
     struct table *t = report_table(&lab->report, s, "etcd", "kvd beside etcd", columns, 6);
     int64_t length = lab_choose(lab, lab->options->trial_ns, 5 * RT_SECOND, 700 * RT_MS);
@@ -45,14 +59,23 @@ static bool run_loads(struct lab *lab, struct section *s, struct cluster **clust
     for (int l = 0; l < LOADS && ok && !lab_is_stopped(lab); l++) {
         struct setting settings[2];
         for (int i = 0; i < 2; i++)
-            settings[i] = (struct setting){.label = names[i], .id = rt_arena_printf(&lab->report.arena, "%s-%s", loads[l].id, names[i]), .cluster = clusters[i],
-                                           .load = {.kind = loads[l].kind, .rate = loads[l].rate, .clients = loads[l].clients, .value_bytes = (uint32_t)lab->options->value_bytes,
-                                                    .length_ns = length, .warmup_ns = length / 8}};
+            settings[i] = (struct setting){
+                .label = names[i],
+                .id = rt_arena_printf(&lab->report.arena, "%s-%s", loads[l].id, names[i]),
+                .cluster = clusters[i],
+                .load = {.kind = loads[l].kind,
+                         .rate = loads[l].rate,
+                         .clients = loads[l].clients,
+                         .value_bytes = (uint32_t)lab->options->value_bytes,
+                         .length_ns = length,
+                         .warmup_ns = length / 8}};
         struct measured *m = rt_alloc_zero(2 * sizeof *m);
         ok = trials_run(lab, settings, 2, trials, "etcd", m, why);
         if (m[0].trials && m[1].trials) {
             add_rows(lab, s, t, &loads[l], m);
-            struct plot *p = report_plot(&lab->report, s, rt_arena_printf(&lab->report.arena, "etcd-%s", loads[l].id), loads[l].label, PLOT_LINES, "latency, ms (log)", "part that is slower (log)");
+            struct plot *p = report_plot(
+                &lab->report, s, rt_arena_printf(&lab->report.arena, "etcd-%s", loads[l].id),
+                loads[l].label, PLOT_LINES, "latency, ms (log)", "part that is slower (log)");
             p->log_x = p->log_y = true;
             for (int i = 0; i < 2; i++)
                 measured_cdf(&m[i], plot_series(&lab->report, p, names[i]));
@@ -65,23 +88,31 @@ static bool run_loads(struct lab *lab, struct section *s, struct cluster **clust
 
 static double seconds(const struct lab *lab)
 {
-    double length = (double)lab_choose(lab, lab->options->trial_ns, 5 * RT_SECOND, 700 * RT_MS) / 1e9;
-    return length * LOADS * 2 * (double)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+    double length =
+        (double)lab_choose(lab, lab->options->trial_ns, 5 * RT_SECOND, 700 * RT_MS) / 1e9;
+    return length * LOADS * 2 *
+           (double)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
 }
 
 enum outcome run_etcd(struct lab *lab, struct section *s, struct why *why)
 {
     if (!*lab->etcd_version) {
-        why_set(why, "etcd is not installed (deploy/deps.sh experiments installs Debian\u2019s, or set --etcd)");
+        why_set(why, "etcd is not installed (deploy/deps.sh experiments installs Debian\u2019s, or "
+                     "set --etcd)");
         return OUTCOME_SKIPPED;
     }
     progress_plan(lab, seconds(lab));
-    rt_string_printf(&s->setup, "Three members each, all on loopback and on one disk, both clusters up all the time; %s; values of %u bytes; the load at each leader. The open loop asks for %d puts/s.",
-                     lab->etcd_version, (unsigned)lab->options->value_bytes, RATE);
+    rt_string_printf(
+        &s->setup,
+        "Three members each, all on loopback and on one disk, both clusters up all the time; %s; "
+        "values of %u bytes; the load at each leader. The open loop asks for %d puts/s.",
+        lab->etcd_version, (unsigned)lab->options->value_bytes, RATE);
     struct cluster *clusters[2] = {0};
-    clusters[0] = cluster_start(lab, &(struct cluster_spec){.name = "beside-kvd", .members = 3, .own = true}, why);
+    clusters[0] = cluster_start(
+        lab, &(struct cluster_spec){.name = "beside-kvd", .members = 3, .own = true}, why);
     if (clusters[0])
-        clusters[1] = cluster_start(lab, &(struct cluster_spec){.name = "beside-etcd", .members = 3, .is_etcd = true}, why);
+        clusters[1] = cluster_start(
+            lab, &(struct cluster_spec){.name = "beside-etcd", .members = 3, .is_etcd = true}, why);
     bool ok = clusters[1] && run_loads(lab, s, clusters, why);
     cluster_stop(clusters[0]);
     cluster_stop(clusters[1]);

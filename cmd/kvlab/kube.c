@@ -9,6 +9,8 @@ enum outcome run_kube(struct lab *lab, struct section *s, struct why *why)
         why_set(why, "no kube-apiserver is given (--kube-apiserver PATH)");
         return OUTCOME_SKIPPED;
     }
-    why_set(why, "measuring through a kube-apiserver is not built yet; its analysis is (kube_analysis.c)");
+    why_set(
+        why,
+        "measuring through a kube-apiserver is not built yet; its analysis is (kube_analysis.c)");
     return OUTCOME_FAILED;
 }

@@ -16,16 +16,16 @@ struct progress {
 struct lab {
     const struct lab_options *options;
     struct rt_arena arena;
-    const char *folder;            // results, absolute or as given; exists
-    char kvd[512];                 // the program
+    const char *folder; // results, absolute or as given; exists
+    char kvd[512];      // the program
     char gnuplot[128], kvd_version[256], etcd_version[256];
     const char *kernel, *cpu, *disk, *command, *date;
     char kernel_text[128], cpu_text[128], disk_text[256];
     struct report report;
-    struct rt_string settings;     // JSON objects of the clusters' knobs, for run.json
+    struct rt_string settings; // JSON objects of the clusters' knobs, for run.json
     struct progress progress;
-    _Atomic bool stopped;          // Ctrl-C: end soon, keep what there is
-    _Atomic bool failed;           // some experiment
+    _Atomic bool stopped; // Ctrl-C: end soon, keep what there is
+    _Atomic bool failed;  // some experiment
 };
 
 /* How an experiment ended. */
@@ -61,5 +61,6 @@ bool lab_write(struct lab *lab, const char *name, struct rt_string *text, struct
 bool lab_write_results(struct lab *lab, struct why *why);
 
 void progress_plan(struct lab *lab, double seconds); // more to do
-void progress_step(struct lab *lab, double seconds, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void progress_clear(struct lab *lab);                // before something else is printed
+void progress_step(struct lab *lab, double seconds, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void progress_clear(struct lab *lab); // before something else is printed

@@ -10,20 +10,25 @@
 #include <rt/go.h>
 #include <stdio.h>
 
-enum { KEYS_PER_CLIENT = 4, CLIENTS_PER_CONNECTION = 16, CALL_TIMEOUT_S = 20, BIG_VALUE_BYTES = 4096 };
+enum {
+    KEYS_PER_CLIENT = 4,
+    CLIENTS_PER_CONNECTION = 16,
+    CALL_TIMEOUT_S = 20,
+    BIG_VALUE_BYTES = 4096
+};
 
 struct load {
     struct cluster *cluster;
     const struct load_spec *spec;
     struct client *connections;
     uint32_t connection_count, keys_per_client;
-    int64_t start_ns;                // set before the clients start, then const
-    _Atomic uint64_t next;           // open loop: the next request that is due
-    _Atomic uint64_t samples;        // taken so far
-    _Atomic bool over;               // a failure, or the user wants to stop
+    int64_t start_ns;         // set before the clients start, then const
+    _Atomic uint64_t next;    // open loop: the next request that is due
+    _Atomic uint64_t samples; // taken so far
+    _Atomic bool over;        // a failure, or the user wants to stop
     struct rt_waitgroup running;
     struct rt_mutex failure_lock;
-    struct why failure;              // failure_lock; the first counts
+    struct why failure; // failure_lock; the first counts
 };
 
 /* One client; written by its goroutine, read when all have ended. */
@@ -31,7 +36,7 @@ struct worker {
     struct load *load;
     uint32_t number;
     uint64_t sent, acknowledged;
-    uint64_t last[KEYS_PER_CLIENT];  // of each key, the N of the last acknowledged value; 0: none
+    uint64_t last[KEYS_PER_CLIENT]; // of each key, the N of the last acknowledged value; 0: none
     struct load_sample *samples;
     size_t count, cap;
     char *value;
@@ -120,16 +125,20 @@ static bool request(struct worker *w, int64_t due_ns)
     bool is_put = l->spec->kind == LOAD_PUT;
     prepare(w, key);
     w->sent++;
-    int code = grpc_client_call(l->connections[w->number % l->connection_count].grpc, is_put ? "/etcdserverpb.KV/Put" : "/etcdserverpb.KV/Range",
-                                rt_bytes(w->request.data, w->request.len), NULL, 0, rt_after_ns(CALL_TIMEOUT_S * RT_SECOND), &answer, &status);
+    int code = grpc_client_call(l->connections[w->number % l->connection_count].grpc,
+                                is_put ? "/etcdserverpb.KV/Put" : "/etcdserverpb.KV/Range",
+                                rt_bytes(w->request.data, w->request.len), NULL, 0,
+                                rt_after_ns(CALL_TIMEOUT_S * RT_SECOND), &answer, &status);
     int64_t latency_ns = rt_now_ns() - due_ns;
     if (code) {
         char text[400];
-        snprintf(text, sizeof text, "a %s failed: %.300s (%s)", is_put ? "put" : "get", status.text, grpc_code_name(status.code));
+        snprintf(text, sizeof text, "a %s failed: %.300s (%s)", is_put ? "put" : "get", status.text,
+                 grpc_code_name(status.code));
         fail(l, text);
         return false;
     }
-    bool right = is_put || rt_bytes_equal(answered_value(rt_buf_bytes(answer)), rt_bytes(w->value, l->spec->value_bytes));
+    bool right = is_put || rt_bytes_equal(answered_value(rt_buf_bytes(answer)),
+                                          rt_bytes(w->value, l->spec->value_bytes));
     rt_buf_unref(answer);
     if (!right) {
         fail(l, "a get did not answer what was put");
@@ -142,8 +151,8 @@ static bool request(struct worker *w, int64_t due_ns)
 
 static bool wants_more(struct load *l, int64_t due_ns)
 {
-    return due_ns < l->start_ns + l->spec->length_ns && !atomic_load(&l->over) && !lab_is_stopped(l->cluster->lab) &&
-           !atomic_load(&l->cluster->broken);
+    return due_ns < l->start_ns + l->spec->length_ns && !atomic_load(&l->over) &&
+           !lab_is_stopped(l->cluster->lab) && !atomic_load(&l->cluster->broken);
 }
 
 static void run_worker(void *arg)
@@ -155,7 +164,8 @@ static void run_worker(void *arg)
     for (;;) {
         int64_t due = rt_now_ns();
         if (is_open)
-            due = l->start_ns + (int64_t)((double)atomic_fetch_add(&l->next, 1) * 1e9 / l->spec->rate);
+            due = l->start_ns +
+                  (int64_t)((double)atomic_fetch_add(&l->next, 1) * 1e9 / l->spec->rate);
         if (!wants_more(l, due))
             break;
         if (is_open)
@@ -218,33 +228,39 @@ void load_free(struct load_result *r)
 
 /* ---- Were the answers right? ---- */
 
-static bool read_back(struct load *l, const struct worker *w, struct rt_arena *arena, struct why *why)
+static bool read_back(struct load *l, const struct worker *w, struct rt_arena *arena,
+                      struct why *why)
 {
     char first[48], end[48];
     Etcdserverpb__RangeResponse *r;
     int len = snprintf(first, sizeof first, "kvlab/load/%04u/", w->number);
     snprintf(end, sizeof end, "kvlab/load/%04u0", w->number);
-    if (client_range(&cluster_leader(l->cluster)->client, rt_bytes(first, (size_t)len), rt_bytes(end, (size_t)len), arena, &r, why))
+    if (client_range(&cluster_leader(l->cluster)->client, rt_bytes(first, (size_t)len),
+                     rt_bytes(end, (size_t)len), arena, &r, why))
         return false;
     for (uint32_t k = 0; k < l->keys_per_client; k++) {
         char name[48];
         size_t name_len = (size_t)key_of(name, sizeof name, w->number, k);
         bool found = w->last[k] == 0;
         for (size_t i = 0; i < r->n_kvs && !found; i++) {
-            if (!rt_bytes_equal(rt_bytes(r->kvs[i]->key.data, r->kvs[i]->key.len), rt_bytes(name, name_len)))
+            if (!rt_bytes_equal(rt_bytes(r->kvs[i]->key.data, r->kvs[i]->key.len),
+                                rt_bytes(name, name_len)))
                 continue;
             fill_value(w->value, l->spec->value_bytes, w->number, w->last[k]);
-            found = rt_bytes_equal(rt_bytes(r->kvs[i]->value.data, r->kvs[i]->value.len), rt_bytes(w->value, l->spec->value_bytes));
+            found = rt_bytes_equal(rt_bytes(r->kvs[i]->value.data, r->kvs[i]->value.len),
+                                   rt_bytes(w->value, l->spec->value_bytes));
         }
         if (!found) {
-            why_set(why, "%s: the last acknowledged value of %s is not read back", l->cluster->name, name);
+            why_set(why, "%s: the last acknowledged value of %s is not read back", l->cluster->name,
+                    name);
             return false;
         }
     }
     return true;
 }
 
-static bool check_answers(struct load *l, const struct worker *workers, int64_t before, struct why *why)
+static bool check_answers(struct load *l, const struct worker *workers, int64_t before,
+                          struct why *why)
 {
     struct rt_arena arena;
     int64_t after;
@@ -257,8 +273,10 @@ static bool check_answers(struct load *l, const struct worker *workers, int64_t 
     for (uint32_t i = 0; i < l->spec->clients; i++)
         acknowledged += workers[i].acknowledged;
     if ((uint64_t)(after - before) != acknowledged) {
-        why_set(why, "%s: %" PRIu64 " acknowledged puts raised the revision by %" PRId64 " (does somebody else write?)", l->cluster->name,
-                acknowledged, after - before);
+        why_set(why,
+                "%s: %" PRIu64 " acknowledged puts raised the revision by %" PRId64
+                " (does somebody else write?)",
+                l->cluster->name, acknowledged, after - before);
         return false;
     }
     rt_arena_init(&arena);
@@ -278,13 +296,15 @@ static bool put_what_gets_read(struct load *l, struct worker *w, struct why *why
     char name[48];
     int len = key_of(name, sizeof name, w->number, 0);
     fill_value(w->value, l->spec->value_bytes, w->number, 1);
-    return client_put(&cluster_leader(l->cluster)->client, rt_bytes(name, (size_t)len), rt_bytes(w->value, l->spec->value_bytes), NULL, why) == 0;
+    return client_put(&cluster_leader(l->cluster)->client, rt_bytes(name, (size_t)len),
+                      rt_bytes(w->value, l->spec->value_bytes), NULL, why) == 0;
 }
 
 static bool start_workers(struct load *l, struct worker *workers, struct why *why)
 {
     for (uint32_t i = 0; i < l->spec->clients; i++) {
-        workers[i] = (struct worker){.load = l, .number = i, .value = rt_alloc(l->spec->value_bytes + 1)};
+        workers[i] =
+            (struct worker){.load = l, .number = i, .value = rt_alloc(l->spec->value_bytes + 1)};
         if (l->spec->kind != LOAD_PUT && !put_what_gets_read(l, &workers[i], why))
             return false;
     }
@@ -311,7 +331,8 @@ static bool dial_all(struct load *l, struct why *why)
 static struct load_result *run_clients(struct load *l, struct worker *workers, struct why *why)
 {
     int64_t before = 0;
-    if (l->spec->kind == LOAD_PUT && client_revision(&cluster_leader(l->cluster)->client, &before, why))
+    if (l->spec->kind == LOAD_PUT &&
+        client_revision(&cluster_leader(l->cluster)->client, &before, why))
         return NULL;
     if (!start_workers(l, workers, why))
         return NULL;
@@ -336,7 +357,9 @@ struct load_result *load_run(struct cluster *c, const struct load_spec *spec, st
     l->cluster = c;
     l->spec = spec;
     l->keys_per_client = spec->value_bytes > BIG_VALUE_BYTES ? 1 : KEYS_PER_CLIENT;
-    l->connection_count = spec->connections ? spec->connections : (spec->clients + CLIENTS_PER_CONNECTION - 1) / CLIENTS_PER_CONNECTION;
+    l->connection_count =
+        spec->connections ? spec->connections
+                          : (spec->clients + CLIENTS_PER_CONNECTION - 1) / CLIENTS_PER_CONNECTION;
     l->connections = rt_alloc_zero(l->connection_count * sizeof *l->connections);
     if (dial_all(l, why))
         result = run_clients(l, workers, why);
@@ -366,7 +389,8 @@ bool load_write_raw(struct lab *lab, const struct load_result *r, const char *na
     rt_string_printf(&text, "from_ns,below_ns,count\n");
     for (uint32_t b = 0; b < RT_HDR_BUCKETS; b++)
         if (h->buckets[b])
-            rt_string_printf(&text, "%" PRId64 ",%" PRId64 ",%" PRIu64 "\n", rt_hdr_bucket_low(b), rt_hdr_bucket_high(b), h->buckets[b]);
+            rt_string_printf(&text, "%" PRId64 ",%" PRId64 ",%" PRIu64 "\n", rt_hdr_bucket_low(b),
+                             rt_hdr_bucket_high(b), h->buckets[b]);
     rt_free(h);
     snprintf(path, sizeof path, "raw/%s.csv", name);
     return lab_write(lab, path, &text, why);

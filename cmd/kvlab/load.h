@@ -10,12 +10,12 @@ enum load_kind { LOAD_PUT, LOAD_GET, LOAD_GET_SERIALIZABLE };
 
 struct load_spec {
     enum load_kind kind;
-    double rate;             // a second; 0: closed loop
-    uint32_t clients;        // requests in flight at most
-    uint32_t connections;    // they share these; 0: one for each 16 clients
-    uint32_t value_bytes;    // at least 32
+    double rate;          // a second; 0: closed loop
+    uint32_t clients;     // requests in flight at most
+    uint32_t connections; // they share these; 0: one for each 16 clients
+    uint32_t value_bytes; // at least 32
     int64_t length_ns;
-    int64_t warmup_ns;       // at the beginning: sent and checked, not counted
+    int64_t warmup_ns; // at the beginning: sent and checked, not counted
 };
 
 struct load_sample {
@@ -26,11 +26,11 @@ struct load_sample {
 struct load_result {
     struct load_sample *samples; // in order of no kind
     size_t count;
-    double *sorted_ms;           // their latencies
+    double *sorted_ms; // their latencies
     double p50_ms, p90_ms, p95_ms, p99_ms, p999_ms, max_ms, mean_ms, stddev_ms;
-    double per_s;                // answered in the counted time
-    uint64_t acknowledged;       // all, the warm-up's too
-    int64_t started_ns;          // of the counted and uncounted
+    double per_s;          // answered in the counted time
+    uint64_t acknowledged; // all, the warm-up's too
+    int64_t started_ns;    // of the counted and uncounted
 };
 
 enum { LOAD_SAMPLES_MAX = 4 << 20 }; // of one run; a load that would give more is refused
@@ -42,4 +42,5 @@ struct load_result *load_run(struct cluster *c, const struct load_spec *spec, st
 void load_free(struct load_result *r); // NULL is allowed
 
 /* The raw histogram as CSV: raw/NAME.csv in the result folder. */
-bool load_write_raw(struct lab *lab, const struct load_result *r, const char *name, struct why *why);
+bool load_write_raw(struct lab *lab, const struct load_result *r, const char *name,
+                    struct why *why);

@@ -33,9 +33,11 @@ static void first_line(char *text) { text[strcspn(text, "\n")] = 0; }
 static void find_cpu(struct lab *lab)
 {
     char text[2048];
-    const char *at = file_text("/proc/cpuinfo", text, sizeof text) > 0 ? strstr(text, "model name") : NULL;
+    const char *at =
+        file_text("/proc/cpuinfo", text, sizeof text) > 0 ? strstr(text, "model name") : NULL;
     at = at ? strchr(at, ':') : NULL;
-    snprintf(lab->cpu_text, sizeof lab->cpu_text, "%u x %.*s", rt_procs(), at ? (int)strcspn(at + 2, "\n") : 7, at ? at + 2 : "unknown");
+    snprintf(lab->cpu_text, sizeof lab->cpu_text, "%u x %.*s", rt_procs(),
+             at ? (int)strcspn(at + 2, "\n") : 7, at ? at + 2 : "unknown");
     lab->cpu = lab->cpu_text;
 }
 
@@ -68,12 +70,14 @@ static bool find_programs(struct lab *lab, struct why *why)
         int status = run_tool(kvd, log, lab->kvd_version, sizeof lab->kvd_version, why);
         ok = status == 0;
         if (status > 0)
-            why_set(why, "%s --version ends with status %d; is it kvd? (set --kvd)", lab->kvd, status);
+            why_set(why, "%s --version ends with status %d; is it kvd? (set --kvd)", lab->kvd,
+                    status);
         if (status < 0)
             why_prefix(why, "kvlab needs kvd beside itself (or --kvd PATH)");
         first_line(lab->kvd_version);
     }
-    const char *const etcd[] = {lab->options->etcd ? lab->options->etcd : "etcd", "--version", NULL};
+    const char *const etcd[] = {lab->options->etcd ? lab->options->etcd : "etcd", "--version",
+                                NULL};
     struct why absent; // then there is no version
     if (ok && run_tool(etcd, log, lab->etcd_version, sizeof lab->etcd_version, &absent))
         lab->etcd_version[0] = 0;
@@ -95,7 +99,8 @@ bool machine_describe(struct lab *lab, struct why *why)
     find_disk(lab);
     if (!find_programs(lab, why))
         return false;
-    lab->report.machine = rt_arena_printf(&lab->arena, "%s; Linux %s; disk: %s; %s", lab->cpu, lab->kernel, lab->disk, lab->kvd_version);
+    lab->report.machine = rt_arena_printf(&lab->arena, "%s; Linux %s; disk: %s; %s", lab->cpu,
+                                          lab->kernel, lab->disk, lab->kvd_version);
     lab->report.taken = rt_arena_printf(&lab->arena, "%s UTC: %s", lab->date, lab->command);
     return true;
 }

@@ -3,36 +3,47 @@
 #include "cmd/kvlab/client.h"
 #include "cmd/kvlab/lab.h"
 #include "cmd/kvlab/machine.h"
+#include <errno.h>
 #include <rt/file.h>
 #include <rt/go.h>
 #include <rt/process.h>
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
 static const struct experiment experiments[] = {
     {"replication", "Log replication and its two knobs",
-     "the stages of a put, MaxInflightMsgs and SyncTimeout in a 2x2, and sweeps of window, value size, rate, members, slow disks and far members",
-     "What does a replicated write's latency consist of, and what do MaxInflightMsgs and SyncTimeout do to it?",
-     "With MaxInflightMsgs=1 and SyncTimeout=5ms against the defaults, P50 grows from 2.1 to 3.8 ms, P99 from 18.7 to 26.4 ms, jitter "
-     "(standard deviation) from 4.3 to 7.9 ms; the growth comes from stages C (the leader's fsync) and E (the follower's fsync and answer) becoming serial, most on slow disks.",
+     "the stages of a put, MaxInflightMsgs and SyncTimeout in a 2x2, and sweeps of window, value "
+     "size, rate, members, slow disks and far members",
+     "What does a replicated write's latency consist of, and what do MaxInflightMsgs and "
+     "SyncTimeout do to it?",
+     "With MaxInflightMsgs=1 and SyncTimeout=5ms against the defaults, P50 grows from 2.1 to 3.8 "
+     "ms, P99 from 18.7 to 26.4 ms, jitter "
+     "(standard deviation) from 4.3 to 7.9 ms; the growth comes from stages C (the leader's fsync) "
+     "and E (the follower's fsync and answer) becoming serial, most on slow disks.",
      run_replication},
     {"preemption", "Long computations and preemption",
-     "puts beside a goroutine that computes for 200 ms at a time inside a member, with preemption off and on",
+     "puts beside a goroutine that computes for 200 ms at a time inside a member, with preemption "
+     "off and on",
      "Does preempting long computations keep the tail of a control plane's requests short?",
      "P99 falls from 217 to 80 ms (-63 %) when preemption is turned on.", run_preemption},
     {"watch", "Ten thousand watch streams",
-     "10,000 streams over at most 100 connections, every stream's every event checked, under a low and a high load of puts",
+     "10,000 streams over at most 100 connections, every stream's every event checked, under a low "
+     "and a high load of puts",
      "How long does an event take to reach 10,000 watchers, and what does a stream cost in memory?",
-     "P95 of delivery is 8.2 ms under low and 47.6 ms under high load, with 12 and 328 preemptions a second.", run_watch},
+     "P95 of delivery is 8.2 ms under low and 47.6 ms under high load, with 12 and 328 preemptions "
+     "a second.",
+     run_watch},
     {"etcd", "The same load on etcd",
      "puts and gets on kvd and on etcd from Debian, in turns on the same disk",
      "How do kvd and etcd compare under the same load on this machine?", NULL, run_etcd},
     {"kube", "LIST of pods through kube-apiserver",
-     "LIST requests through a kube-apiserver given by --kube-apiserver, as a histogram with a log-normal fit",
+     "LIST requests through a kube-apiserver given by --kube-apiserver, as a histogram with a "
+     "log-normal fit",
      "How are the latencies of LIST through kube-apiserver on kvd distributed?",
-     "At 2,000 requests/s p99 falls from 187 to 112 ms and the standard deviation from 62 to 33 ms between two runtimes; latencies in buckets of "
-     "1, 5, 10, 25, 50, 100, 200, 500 ms are fitted by a log-normal distribution.", run_kube},
+     "At 2,000 requests/s p99 falls from 187 to 112 ms and the standard deviation from 62 to 33 ms "
+     "between two runtimes; latencies in buckets of "
+     "1, 5, 10, 25, 50, 100, 200, 500 ms are fitted by a log-normal distribution.",
+     run_kube},
 };
 enum { EXPERIMENTS = sizeof(experiments) / sizeof(experiments[0]) };
 
@@ -59,7 +70,8 @@ static int unknown_experiment(const char *name)
     names[EXPERIMENTS] = "all";
     names[EXPERIMENTS + 1] = "list";
     const char *near = options_nearest(name, names, EXPERIMENTS + 2);
-    fprintf(stderr, "kvlab: there is no experiment \"%s\"%s%s%s; kvlab list explains them\n", name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    fprintf(stderr, "kvlab: there is no experiment \"%s\"%s%s%s; kvlab list explains them\n", name,
+            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     return 2;
 }
 
@@ -88,7 +100,8 @@ static bool make_folder(struct lab *lab, struct why *why)
 {
     char date[32], compact[32], path[512], words[64];
     machine_date(rt_wall_ns(), date, sizeof date, compact, sizeof compact);
-    lab->folder = lab->options->out ? lab->options->out : rt_arena_printf(&lab->arena, "kvlab-%s", compact);
+    lab->folder =
+        lab->options->out ? lab->options->out : rt_arena_printf(&lab->arena, "kvlab-%s", compact);
     if (strlen(lab->folder) > 300) {
         why_set(why, "--out: the path is too long");
         return false;
@@ -107,7 +120,8 @@ static bool make_folder(struct lab *lab, struct why *why)
         err = rt_mkdir(path, 0755);
     }
     if (err)
-        why_set(why, "cannot write results to %s: %s; choose another folder by --out", lab->folder, why_errno(err, words, sizeof words));
+        why_set(why, "cannot write results to %s: %s; choose another folder by --out", lab->folder,
+                why_errno(err, words, sizeof words));
     return err == 0;
 }
 
@@ -121,7 +135,8 @@ static void hear_signals(void *arg)
     if (rt_signal_wait(asking, 2) < 0)
         return;
     progress_clear(lab);
-    fprintf(stderr, "kvlab: stopping; the report of what was measured follows (again: stop at once)\n");
+    fprintf(stderr,
+            "kvlab: stopping; the report of what was measured follows (again: stop at once)\n");
     atomic_store(&lab->stopped, true);
     rt_signal_wait(asking, 2);
     rt_exit(130);
@@ -156,8 +171,10 @@ static bool has_broken_check(const struct section *s)
 
 static void run_experiment(struct lab *lab, const struct experiment *e)
 {
-    static const enum section_state states[] = {[OUTCOME_DONE] = SECTION_DONE, [OUTCOME_SKIPPED] = SECTION_SKIPPED,
-                                                [OUTCOME_FAILED] = SECTION_FAILED, [OUTCOME_STOPPED] = SECTION_INTERRUPTED};
+    static const enum section_state states[] = {[OUTCOME_DONE] = SECTION_DONE,
+                                                [OUTCOME_SKIPPED] = SECTION_SKIPPED,
+                                                [OUTCOME_FAILED] = SECTION_FAILED,
+                                                [OUTCOME_STOPPED] = SECTION_INTERRUPTED};
     struct why why = {{0}};
     struct section *s = report_section(&lab->report, e->name, e->title, e->question, e->claim);
     int64_t started = rt_now_ns();
@@ -171,9 +188,11 @@ static void run_experiment(struct lab *lab, const struct experiment *e)
         printf("%s: skipped: %s\n", e->name, why.text);
     if (outcome == OUTCOME_FAILED || has_broken_check(s)) {
         atomic_store(&lab->failed, true);
-        fprintf(stderr, "kvlab: %s: %s\n", e->name, outcome == OUTCOME_FAILED ? why.text : "a check does not hold (see the report)");
+        fprintf(stderr, "kvlab: %s: %s\n", e->name,
+                outcome == OUTCOME_FAILED ? why.text : "a check does not hold (see the report)");
     }
-    rt_string_printf(&s->setup, "%sThe experiment took %.0f s.", s->setup.len ? " " : "", (double)(rt_now_ns() - started) / 1e9);
+    rt_string_printf(&s->setup, "%sThe experiment took %.0f s.", s->setup.len ? " " : "",
+                     (double)(rt_now_ns() - started) / 1e9);
 }
 
 static int run_all(struct lab *lab)
@@ -232,7 +251,8 @@ static int run(void *arg)
 static bool find_kvd(struct lab *lab)
 {
     if (lab->options->kvd)
-        return (size_t)snprintf(lab->kvd, sizeof lab->kvd, "%s", lab->options->kvd) < sizeof lab->kvd;
+        return (size_t)snprintf(lab->kvd, sizeof lab->kvd, "%s", lab->options->kvd) <
+               sizeof lab->kvd;
     if (rt_own_program(lab->kvd, sizeof lab->kvd - 4))
         return false;
     char *slash = strrchr(lab->kvd, '/');

@@ -15,12 +15,18 @@ struct option {
 };
 #define AT(field) offsetof(struct lab_options, field)
 static const struct option options[] = {
-    {"quick", "", SWITCH, AT(quick), 0, 0, "short trials and few points: under a minute an experiment"},
-    {"out", "DIR", TEXT, AT(out), 0, 0, "folder for the results, new or empty (default kvlab-<date>-<time>)"},
-    {"endpoints", "LIST", LIST, 0, 0, 0, "measure a running cluster, host:port,...: all its members (default: start our own)"},
-    {"trials", "N", COUNT, AT(trials), 1, 100, "trials of each setting that is compared (default 10, quick 6)"},
-    {"trial-length", "D", DURATION, AT(trial_ns), RT_SECOND / 10, 600 * RT_SECOND, "length of one trial (default 10s, quick about 1s)"},
-    {"rate", "N", COUNT, AT(rate), 1, 1000000, "requests a second where the load is an open loop (default: the experiment's)"},
+    {"quick", "", SWITCH, AT(quick), 0, 0,
+     "short trials and few points: under a minute an experiment"},
+    {"out", "DIR", TEXT, AT(out), 0, 0,
+     "folder for the results, new or empty (default kvlab-<date>-<time>)"},
+    {"endpoints", "LIST", LIST, 0, 0, 0,
+     "measure a running cluster, host:port,...: all its members (default: start our own)"},
+    {"trials", "N", COUNT, AT(trials), 1, 100,
+     "trials of each setting that is compared (default 10, quick 6)"},
+    {"trial-length", "D", DURATION, AT(trial_ns), RT_SECOND / 10, 600 * RT_SECOND,
+     "length of one trial (default 10s, quick about 1s)"},
+    {"rate", "N", COUNT, AT(rate), 1, 1000000,
+     "requests a second where the load is an open loop (default: the experiment's)"},
     {"clients", "N", COUNT, AT(clients), 1, 4096, "requests in flight at most (default 64)"},
     {"value-bytes", "N", COUNT, AT(value_bytes), 32, 1 << 20, "size of values (default 256)"},
     {"streams", "N", COUNT, AT(streams), 1, 200000, "watch streams (default 10000)"},
@@ -83,11 +89,13 @@ static enum options_result unknown(const char *word, struct why *why)
     for (int i = 0; i < OPTIONS; i++)
         names[i] = options[i].name;
     const char *near = options_nearest(word + 2, names, OPTIONS);
-    why_set(why, "unknown option %s%s%s%s; see kvlab --help", word, near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+    why_set(why, "unknown option %s%s%s%s; see kvlab --help", word, near ? "; did you mean --" : "",
+            near ? near : "", near ? "?" : "");
     return OPTIONS_WRONG;
 }
 
-static bool split_endpoints(struct lab_options *out, struct rt_arena *arena, const char *list, struct why *why)
+static bool split_endpoints(struct lab_options *out, struct rt_arena *arena, const char *list,
+                            struct why *why)
 {
     while (*list) {
         size_t len = strcspn(list, ",");
@@ -100,7 +108,8 @@ static bool split_endpoints(struct lab_options *out, struct rt_arena *arena, con
             return false;
         }
         if (len)
-            out->endpoints[out->endpoint_count++] = rt_arena_printf(arena, "%.*s", (int)(list + len - from), from);
+            out->endpoints[out->endpoint_count++] =
+                rt_arena_printf(arena, "%.*s", (int)(list + len - from), from);
         list += len;
         list += *list == ',';
     }
@@ -109,7 +118,8 @@ static bool split_endpoints(struct lab_options *out, struct rt_arena *arena, con
     return out->endpoint_count > 0;
 }
 
-static bool assign(const struct option *o, const char *text, struct rt_arena *arena, struct lab_options *out, struct why *why)
+static bool assign(const struct option *o, const char *text, struct rt_arena *arena,
+                   struct lab_options *out, struct why *why)
 {
     void *to = (char *)out + o->offset;
     int64_t number = 0;
@@ -125,13 +135,15 @@ static bool assign(const struct option *o, const char *text, struct rt_arena *ar
     case DURATION:
         if (rt_parse_duration(text, &number) || number < o->min || number > o->max) {
             char low[32], high[32];
-            why_set(why, "--%s: \"%s\" is not a duration from %s to %s", o->name, text, rt_format_duration(o->min, low), rt_format_duration(o->max, high));
+            why_set(why, "--%s: \"%s\" is not a duration from %s to %s", o->name, text,
+                    rt_format_duration(o->min, low), rt_format_duration(o->max, high));
             return false;
         }
         break;
     case COUNT:
         if (rt_parse_i64(text, &number) || number < o->min || number > o->max) {
-            why_set(why, "--%s: \"%s\" is not a whole number from %" PRId64 " to %" PRId64, o->name, text, o->min, o->max);
+            why_set(why, "--%s: \"%s\" is not a whole number from %" PRId64 " to %" PRId64, o->name,
+                    text, o->min, o->max);
             return false;
         }
         break;
@@ -142,15 +154,20 @@ static bool assign(const struct option *o, const char *text, struct rt_arena *ar
 
 static void show_help(struct rt_string *text)
 {
-    rt_string_printf(text, "kvlab measures what a replicated write's latency consists of, and writes a report.\n\n"
-                           "Usage: kvlab EXPERIMENT [options]     (kvlab list explains the experiments)\n\nExamples:\n"
-                           "  kvlab replication --quick\n"
-                           "  kvlab all --out results --trials 20\n"
-                           "  kvlab replication --endpoints 10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379 --rate 500\n\nOptions:\n");
+    rt_string_printf(
+        text,
+        "kvlab measures what a replicated write's latency consists of, and writes a report.\n\n"
+        "Usage: kvlab EXPERIMENT [options]     (kvlab list explains the experiments)\n\nExamples:\n"
+        "  kvlab replication --quick\n"
+        "  kvlab all --out results --trials 20\n"
+        "  kvlab replication --endpoints 10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379 --rate "
+        "500\n\nOptions:\n");
     for (int i = 0; i < OPTIONS; i++)
         rt_string_printf(text, "  --%s %s%*s%s\n", options[i].name, options[i].value,
-                         (int)(24 - strlen(options[i].name) - strlen(options[i].value)), "", options[i].help);
-    rt_string_printf(text, "\nExit status: 0 all was measured and right, 1 an experiment failed, 2 wrong words, 130 stopped by Ctrl-C\n"
+                         (int)(24 - strlen(options[i].name) - strlen(options[i].value)), "",
+                         options[i].help);
+    rt_string_printf(text, "\nExit status: 0 all was measured and right, 1 an experiment failed, 2 "
+                           "wrong words, 130 stopped by Ctrl-C\n"
                            "(the report of what had been measured is written).\n");
 }
 
@@ -159,8 +176,8 @@ static void set_defaults(struct lab_options *o)
     *o = (struct lab_options){.value_bytes = 256, .clients = 64, .seed = 1, .streams = 10000};
 }
 
-enum options_result options_read(int argc, char **argv, struct rt_arena *arena, struct lab_options *out,
-                                 struct rt_string *text, struct why *why)
+enum options_result options_read(int argc, char **argv, struct rt_arena *arena,
+                                 struct lab_options *out, struct rt_string *text, struct why *why)
 {
     set_defaults(out);
     for (int i = 1; i < argc; i++) {

@@ -8,7 +8,9 @@
 
 /* Seen on white and on black, and told apart by those who see fewer colours (Okabe and Ito, darker
  * where white asks for it). */
-static const char *const colors[] = {"#2a7ab8", "#d2691e", "#2e9e77", "#b8589a", "#8a7a12", "#6a6fd0", "#c44e52", "#5b8c9a", "#9c6b3c", "#3f8f3f", "#a07fd0", "#7f7f7f"};
+static const char *const colors[] = {"#2a7ab8", "#d2691e", "#2e9e77", "#b8589a",
+                                     "#8a7a12", "#6a6fd0", "#c44e52", "#5b8c9a",
+                                     "#9c6b3c", "#3f8f3f", "#a07fd0", "#7f7f7f"};
 enum { COLORS = sizeof(colors) / sizeof(colors[0]), SVG_MAX = 16 << 20 };
 
 static void quote(struct rt_string *out, const char *text)
@@ -39,7 +41,8 @@ void plot_data(const struct plot *p, struct rt_string *out)
             const struct plot_point *at = &s->points[i];
             double from = p->kind == PLOT_STACK ? below(p, s, i) : 0;
             if (p->kind == PLOT_STACK)
-                rt_string_printf(out, "%u %.9g %.9g %.9g %.9g %.9g\n", i, from + at->y / 2, i - 0.3, i + 0.3, from, from + at->y);
+                rt_string_printf(out, "%u %.9g %.9g %.9g %.9g %.9g\n", i, from + at->y / 2, i - 0.3,
+                                 i + 0.3, from, from + at->y);
             else
                 rt_string_printf(out, "%.9g %.9g %.9g %.9g\n", at->x, at->y, at->low, at->high);
         }
@@ -55,8 +58,10 @@ static void head(const struct plot *p, struct rt_string *out)
     quote(out, p->x_label);
     rt_string_printf(out, " noenhanced\nset ylabel ");
     quote(out, p->y_label);
-    rt_string_printf(out, " noenhanced\nset border 3 lw 0.8\nset xtics nomirror\nset ytics nomirror\n"
-                          "set grid ytics lc rgb \"#9aa0a6\" lw 0.5 dt 3\nset key above horizontal noenhanced\n");
+    rt_string_printf(
+        out,
+        " noenhanced\nset border 3 lw 0.8\nset xtics nomirror\nset ytics nomirror\n"
+        "set grid ytics lc rgb \"#9aa0a6\" lw 0.5 dt 3\nset key above horizontal noenhanced\n");
     if (p->log_x)
         rt_string_printf(out, "set logscale x\n");
     if (p->kind == PLOT_POINTS)
@@ -81,20 +86,32 @@ static bool has_spread(const struct plot_series *s)
 }
 
 /* One series of a plot of x and y, after "plot" or a comma. */
-static void draw_series(const struct plot *p, const struct plot_series *s, int index, const char *base, struct rt_string *out)
+static void draw_series(const struct plot *p, const struct plot_series *s, int index,
+                        const char *base, struct rt_string *out)
 {
-    static const char *const with[] = {[PLOT_LINES] = "linespoints pt 7 ps 0.5", [PLOT_POINTS] = "points pt 7 ps 0.25", [PLOT_STEPS] = "steps", [PLOT_STACK] = ""};
+    static const char *const with[] = {[PLOT_LINES] = "linespoints pt 7 ps 0.5",
+                                       [PLOT_POINTS] = "points pt 7 ps 0.25",
+                                       [PLOT_STEPS] = "steps",
+                                       [PLOT_STACK] = ""};
     enum { DENSE = 40 }; // points that would run together
-    const char *color = colors[index % COLORS], *how = p->kind == PLOT_LINES && s->count > DENSE ? "lines" : with[p->kind];
+    const char *color = colors[index % COLORS],
+               *how = p->kind == PLOT_LINES && s->count > DENSE ? "lines" : with[p->kind];
     if (s->marks) {
-        rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with impulses lw 2 lc rgb \"#b4bcc4\" axes x1y%d title ", base, index, s->on_the_right ? 2 : 1);
+        rt_string_printf(
+            out,
+            "\"%s.dat\" index %d using 1:2 with impulses lw 2 lc rgb \"#b4bcc4\" axes x1y%d title ",
+            base, index, s->on_the_right ? 2 : 1);
         quote(out, s->name);
         return;
     }
     if (has_spread(s))
-        rt_string_printf(out, "\"%s.dat\" index %d using 1:2:3:4 with yerrorbars pt 0 lw 1 lc rgb \"%s\" notitle, ", base, index, color);
-    rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with %s%s lc rgb \"%s\" axes x1y%d title ", base, index, how,
-                     p->kind == PLOT_POINTS ? "" : " lw 1.8", color, s->on_the_right ? 2 : 1);
+        rt_string_printf(
+            out,
+            "\"%s.dat\" index %d using 1:2:3:4 with yerrorbars pt 0 lw 1 lc rgb \"%s\" notitle, ",
+            base, index, color);
+    rt_string_printf(out, "\"%s.dat\" index %d using 1:2 with %s%s lc rgb \"%s\" axes x1y%d title ",
+                     base, index, how, p->kind == PLOT_POINTS ? "" : " lw 1.8", color,
+                     s->on_the_right ? 2 : 1);
     quote(out, s->name);
 }
 
@@ -106,7 +123,10 @@ static void draw(const struct plot *p, const char *base, struct rt_string *out)
         if (index)
             rt_string_printf(out, ", \\\n     ");
         if (p->kind == PLOT_STACK) {
-            rt_string_printf(out, "\"%s.dat\" index %d using 1:2:3:4:5:6 with boxxyerror fs solid 0.9 noborder lc rgb \"%s\" title ", base, index, colors[index % COLORS]);
+            rt_string_printf(out,
+                             "\"%s.dat\" index %d using 1:2:3:4:5:6 with boxxyerror fs solid 0.9 "
+                             "noborder lc rgb \"%s\" title ",
+                             base, index, colors[index % COLORS]);
             quote(out, s->name);
         } else {
             draw_series(p, s, index, base, out);
@@ -117,7 +137,8 @@ static void draw(const struct plot *p, const char *base, struct rt_string *out)
 
 static void name_bars(const struct plot *p, struct rt_string *out)
 {
-    rt_string_printf(out, "set xrange [-0.6:%.1f]\nset xtics scale 0 noenhanced (", p->first ? p->first->count - 0.4 : 1.0);
+    rt_string_printf(out, "set xrange [-0.6:%.1f]\nset xtics scale 0 noenhanced (",
+                     p->first ? p->first->count - 0.4 : 1.0);
     for (uint32_t i = 0; p->first && i < p->first->count; i++) {
         rt_string_printf(out, i ? ", " : "");
         quote(out, p->x_names[i]);
@@ -128,12 +149,18 @@ static void name_bars(const struct plot *p, struct rt_string *out)
 
 void plot_script(const struct plot *p, const char *base, struct rt_string *out)
 {
-    rt_string_printf(out, "reset\nset encoding utf8\nset terminal svg size 820,440 dynamic font \"sans-serif,13\"\nset output \"%s.svg\"\n", base);
+    rt_string_printf(out,
+                     "reset\nset encoding utf8\nset terminal svg size 820,440 dynamic font "
+                     "\"sans-serif,13\"\nset output \"%s.svg\"\n",
+                     base);
     head(p, out);
     if (p->kind == PLOT_STACK)
         name_bars(p, out);
     draw(p, base, out);
-    rt_string_printf(out, "set terminal pngcairo size 1230,660 font \"sans,13\" background rgb \"white\"\nset output \"%s.png\"\nreplot\nset output\n", base);
+    rt_string_printf(out,
+                     "set terminal pngcairo size 1230,660 font \"sans,13\" background rgb "
+                     "\"white\"\nset output \"%s.png\"\nreplot\nset output\n",
+                     base);
 }
 
 void plot_inline(struct rt_bytes svg, struct rt_string *out)
@@ -146,7 +173,8 @@ void plot_inline(struct rt_bytes svg, struct rt_string *out)
     while (at < svg.len) {
         size_t len = 0;
         for (size_t w = 0; w < sizeof(words) / sizeof(words[0]) && !len; w++)
-            if (svg.len - at >= strlen(words[w]) && memcmp(svg.data + at, words[w], strlen(words[w])) == 0)
+            if (svg.len - at >= strlen(words[w]) &&
+                memcmp(svg.data + at, words[w], strlen(words[w])) == 0)
                 len = strlen(words[w]);
         if (!len) {
             at++;
@@ -164,7 +192,8 @@ bool plot_find_gnuplot(char *buf, size_t cap, const char *scratch_path, struct w
     static const char *const argv[] = {"gnuplot", "--version", NULL};
     if (run_tool(argv, scratch_path, buf, cap, why) == 0)
         return true;
-    why_set(why, "plots need gnuplot, which is not there; install it: deploy/deps.sh experiments, or apt-get install gnuplot-nox");
+    why_set(why, "plots need gnuplot, which is not there; install it: deploy/deps.sh experiments, "
+                 "or apt-get install gnuplot-nox");
     return false;
 }
 
@@ -231,7 +260,8 @@ static bool has_points(const struct plot *p)
 bool plot_draw_section(struct section *s, const char *folder, struct why *why)
 {
     for (struct block *b = s->first; b; b = b->next)
-        if (b->kind == BLOCK_PLOT && !b->plot->drawn && has_points(b->plot) && !draw_plot(b->plot, folder, why))
+        if (b->kind == BLOCK_PLOT && !b->plot->drawn && has_points(b->plot) &&
+            !draw_plot(b->plot, folder, why))
             return false;
     return true;
 }

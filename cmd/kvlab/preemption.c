@@ -4,7 +4,15 @@
 #include <rt/go.h>
 #include <stdio.h>
 
-enum { RATE = 50, FULL_TRIALS = 10, QUICK_TRIALS = 6, SETTINGS = 3, MARKS_EVERY_MS = 50, MARKS_MAX = 4000, BURN_MS = 200 };
+enum {
+    RATE = 50,
+    FULL_TRIALS = 10,
+    QUICK_TRIALS = 6,
+    SETTINGS = 3,
+    MARKS_EVERY_MS = 50,
+    MARKS_MAX = 4000,
+    BURN_MS = 200
+};
 static const char *const burn = "200ms";
 
 /* ---- Preemptions of the leader over time ---- */
@@ -24,7 +32,8 @@ struct marker {
 
 static bool preemptions(const char *endpoint, double *out)
 {
-    static const char *const names[] = {"kvd_runtime_preempted_slice_total", "kvd_runtime_preempted_need_total"};
+    static const char *const names[] = {"kvd_runtime_preempted_slice_total",
+                                        "kvd_runtime_preempted_need_total"};
     double values[2];
     struct why why; // a look that fails is left out
     if (client_metrics(endpoint, names, values, 2, &why))
@@ -44,14 +53,16 @@ static void watch_preemptions(void *arg)
         if (!preemptions(m->endpoint, &now))
             continue;
         if (m->count < MARKS_MAX && now > m->last)
-            m->marks[m->count++] = (struct mark){(double)(rt_now_ns() - m->start_ns) / 1e9, now - m->last};
+            m->marks[m->count++] =
+                (struct mark){(double)(rt_now_ns() - m->start_ns) / 1e9, now - m->last};
         m->last = now;
     }
     rt_note_set(&m->ended);
 }
 
 /* One more trial whose every put is drawn, beside the preemptions. */
-static bool run_series(struct lab *lab, struct section *s, const struct setting *setting, const char *id, const char *title, struct why *why)
+static bool run_series(struct lab *lab, struct section *s, const struct setting *setting,
+                       const char *id, const char *title, struct why *why)
 {
     struct cluster *c = setting->cluster;
     for (int k = 0; k < SETTING_KNOBS_MAX && setting->knobs[k].name; k++)
@@ -67,20 +78,24 @@ static bool run_series(struct lab *lab, struct section *s, const struct setting 
     if (watched)
         rt_note_wait(&m->ended, RT_FOREVER);
     if (r) {
-        struct plot *p = report_plot(&lab->report, s, id, title, PLOT_POINTS, "seconds", "latency of a put, ms");
+        struct plot *p =
+            report_plot(&lab->report, s, id, title, PLOT_POINTS, "seconds", "latency of a put, ms");
         p->y2_label = "preemptions in 50 ms";
-        struct plot_series *marks = plot_series(&lab->report, p, "preemptions"), *puts = plot_series(&lab->report, p, "puts");
+        struct plot_series *marks = plot_series(&lab->report, p, "preemptions"),
+                           *puts = plot_series(&lab->report, p, "puts");
         marks->marks = marks->on_the_right = true;
         for (uint32_t i = 0; i < m->count; i++)
             plot_add(marks, m->marks[i].at_s, m->marks[i].preempted);
         if (!m->count)
             plot_add(marks, 0, 0);
         for (size_t i = 0; i < r->count; i++)
-            plot_add(puts, (double)r->samples[i].at_ns / 1e9, (double)r->samples[i].latency_ns / 1e6);
+            plot_add(puts, (double)r->samples[i].at_ns / 1e9,
+                     (double)r->samples[i].latency_ns / 1e6);
         struct rt_string csv = {0};
         rt_string_printf(&csv, "due_ns,latency_ns\n");
         for (size_t i = 0; i < r->count; i++)
-            rt_string_printf(&csv, "%" PRId64 ",%" PRId64 "\n", r->samples[i].at_ns, r->samples[i].latency_ns);
+            rt_string_printf(&csv, "%" PRId64 ",%" PRId64 "\n", r->samples[i].at_ns,
+                             r->samples[i].latency_ns);
         char name[80];
         snprintf(name, sizeof name, "raw/%s-samples.csv", id);
         if (!lab_write(lab, name, &csv, why)) {
@@ -99,9 +114,14 @@ static bool run_series(struct lab *lab, struct section *s, const struct setting 
 
 static void show(struct lab *lab, struct section *s, struct measured *m, const double *per_s)
 {
-    static const struct column columns[] = {{"setting", "", false, 0}, {"P50", "ms", true, 2}, {"P99", "ms", true, 2}, {"jitter", "ms", true, 2},
-                                            {"P99 against nothing computing", "ms", true, 2}, {"preemptions", "a second", false, 1}};
-    struct table *t = report_table(&lab->report, s, "preemption", "Puts beside a computation of 200 ms at a time", columns, 6);
+    static const struct column columns[] = {{"setting", "", false, 0},
+                                            {"P50", "ms", true, 2},
+                                            {"P99", "ms", true, 2},
+                                            {"jitter", "ms", true, 2},
+                                            {"P99 against nothing computing", "ms", true, 2},
+                                            {"preemptions", "a second", false, 1}};
+    struct table *t = report_table(&lab->report, s, "preemption",
+                                   "Puts beside a computation of 200 ms at a time", columns, 6);
     for (int i = 0; i < SETTINGS; i++) {
         if (!m[i].trials)
             continue;
@@ -117,13 +137,18 @@ static void show(struct lab *lab, struct section *s, struct measured *m, const d
         row[5] = cell_number(per_s[i]);
     }
     t->note = "Preemptions of the leader, by slice and by need, over all trials of the setting.";
-    static const struct column head[] = {{"figure", "", false, 0}, {"article: off", "ms", false, 0}, {"article: on", "ms", false, 0}, {"article: change", "%", false, 0},
-                                         {"ours: off", "ms", true, 1}, {"ours: on", "ms", true, 1}, {"ours: change", "%", false, 0}, {"ours: difference, 95 % interval", "ms", true, 1}};
+    static const struct column head[] = {
+        {"figure", "", false, 0},        {"article: off", "ms", false, 0},
+        {"article: on", "ms", false, 0}, {"article: change", "%", false, 0},
+        {"ours: off", "ms", true, 1},    {"ours: on", "ms", true, 1},
+        {"ours: change", "%", false, 0}, {"ours: difference, 95 % interval", "ms", true, 1}};
     if (!m[1].trials || !m[2].trials)
         return;
-    struct table *a = report_table(&lab->report, s, "preemption-article", "The article\u2019s figure, and ours", head, 8);
+    struct table *a = report_table(&lab->report, s, "preemption-article",
+                                   "The article\u2019s figure, and ours", head, 8);
     struct cell *row = table_row(&lab->report, a);
-    struct stat_spread off = measured_spread(&m[1], FIGURE_P99), on = measured_spread(&m[2], FIGURE_P99);
+    struct stat_spread off = measured_spread(&m[1], FIGURE_P99),
+                       on = measured_spread(&m[2], FIGURE_P99);
     struct stat_difference d = measured_difference(lab, &m[1], &m[2], FIGURE_P99);
     row[0] = cell_text("P99");
     row[1] = cell_number(217);
@@ -134,7 +159,8 @@ static void show(struct lab *lab, struct section *s, struct measured *m, const d
     if (off.median > 0)
         row[6] = cell_number(100 * (on.median / off.median - 1));
     row[7] = cell_interval(&d);
-    say_difference(lab, s, "P99", "Preemption on against off, with the computation", "ms", &d, off.median);
+    say_difference(lab, s, "P99", "Preemption on against off, with the computation", "ms", &d,
+                   off.median);
 }
 
 /* The claim that is ours to keep: off, the tail grows by the length of the computation; on, it does
@@ -143,22 +169,33 @@ static void check_tails(struct lab *lab, struct section *s, const struct measure
 {
     if (!m[0].trials || !m[1].trials || !m[2].trials)
         return;
-    double quiet = measured_spread(&m[0], FIGURE_P99).median, off = measured_spread(&m[1], FIGURE_P99).median, on = measured_spread(&m[2], FIGURE_P99).median;
+    double quiet = measured_spread(&m[0], FIGURE_P99).median,
+           off = measured_spread(&m[1], FIGURE_P99).median,
+           on = measured_spread(&m[2], FIGURE_P99).median;
     struct stat_difference d = measured_difference(lab, &m[0], &m[2], FIGURE_P99);
-    report_check(&lab->report, s, off - quiet >= BURN_MS * 0.9, "With preemption off P99 grows by about the computation\u2019s length or more: %.1f ms against %.1f without it.", off, quiet);
-    report_check(&lab->report, s, !(d.differs && d.low >= BURN_MS), "With preemption on it is not shown to: %.1f ms against %.1f, the difference in an interval of %.1f to %.1f.", on, quiet, d.low, d.high);
+    report_check(&lab->report, s, off - quiet >= BURN_MS * 0.9,
+                 "With preemption off P99 grows by about the computation\u2019s length or more: "
+                 "%.1f ms against %.1f without it.",
+                 off, quiet);
+    report_check(&lab->report, s, !(d.differs && d.low >= BURN_MS),
+                 "With preemption on it is not shown to: %.1f ms against %.1f, the difference in "
+                 "an interval of %.1f to %.1f.",
+                 on, quiet, d.low, d.high);
 }
 
 static void cdf(struct lab *lab, struct section *s, struct measured *m)
 {
-    struct plot *p = report_plot(&lab->report, s, "preemption-cdf", "Puts slower than a time", PLOT_LINES, "latency, ms (log)", "part of all puts that is slower (log)");
+    struct plot *p =
+        report_plot(&lab->report, s, "preemption-cdf", "Puts slower than a time", PLOT_LINES,
+                    "latency, ms (log)", "part of all puts that is slower (log)");
     p->log_x = p->log_y = true;
     for (int i = 0; i < SETTINGS; i++)
         measured_cdf(&m[i], plot_series(&lab->report, p, m[i].setting->label));
 }
 
 /* Trials one by one, so that the preemptions of each setting are counted. */
-static bool run_trials(struct lab *lab, struct setting *settings, uint32_t trials, struct measured *m, double *per_s, struct why *why)
+static bool run_trials(struct lab *lab, struct setting *settings, uint32_t trials,
+                       struct measured *m, double *per_s, struct why *why)
 {
     double seconds[SETTINGS] = {0}, counts[SETTINGS] = {0};
     for (int i = 0; i < SETTINGS; i++)
@@ -184,24 +221,37 @@ static bool run_trials(struct lab *lab, struct setting *settings, uint32_t trial
 
 enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why)
 {
-    static const char *const labels[] = {"nothing computes", "computing, preemption off", "computing, preemption on"}, *const ids[] = {"quiet", "off", "on"};
+    static const char *const labels[] = {"nothing computes", "computing, preemption off",
+                                         "computing, preemption on"},
+                             *const ids[] = {"quiet", "off", "on"};
     struct setting settings[SETTINGS];
     double per_s[SETTINGS];
     int64_t length = lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, 1600 * RT_MS);
     uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
     double rate = lab->options->rate ? (double)lab->options->rate : RATE;
     // One member on one P, so that the computation has nowhere else to go, as in the article's control plane.
-    struct cluster *c = cluster_start(lab, &(struct cluster_spec){.name = "preemption", .members = 1, .procs = 1}, why);
+    struct cluster *c = cluster_start(
+        lab, &(struct cluster_spec){.name = "preemption", .members = 1, .procs = 1}, why);
     if (!c)
         return lab_outcome(lab, false);
     for (int i = 0; i < SETTINGS; i++)
-        settings[i] = (struct setting){.label = labels[i], .id = ids[i], .cluster = c,
-                                       .load = {.kind = LOAD_PUT, .rate = rate, .clients = (uint32_t)lab->options->clients, .value_bytes = (uint32_t)lab->options->value_bytes,
-                                                .length_ns = length, .warmup_ns = length / 8},
-                                       .knobs = {{"preempt", i == 1 ? "off" : "on"}, {"debug-burn", i ? burn : "0s"}}};
+        settings[i] = (struct setting){
+            .label = labels[i],
+            .id = ids[i],
+            .cluster = c,
+            .load = {.kind = LOAD_PUT,
+                     .rate = rate,
+                     .clients = (uint32_t)lab->options->clients,
+                     .value_bytes = (uint32_t)lab->options->value_bytes,
+                     .length_ns = length,
+                     .warmup_ns = length / 8},
+            .knobs = {{"preempt", i == 1 ? "off" : "on"}, {"debug-burn", i ? burn : "0s"}}};
     progress_plan(lab, trials_seconds(settings, SETTINGS, trials) + 2 * (double)length / 1e9);
-    rt_string_printf(&s->setup, "%u member%s%s, an open loop of %.0f puts/s at the leader; inside it a goroutine computes for %s at a time without a call. Trials of %.1f s.", c->count,
-                     c->count == 1 ? "" : "s", c->is_ours ? " on one P" : "", rate, burn, (double)length / 1e9);
+    rt_string_printf(&s->setup,
+                     "%u member%s%s, an open loop of %.0f puts/s at the leader; inside it a "
+                     "goroutine computes for %s at a time without a call. Trials of %.1f s.",
+                     c->count, c->count == 1 ? "" : "s", c->is_ours ? " on one P" : "", rate, burn,
+                     (double)length / 1e9);
     struct measured *m = rt_alloc_zero(SETTINGS * sizeof *m);
     bool ok = run_trials(lab, settings, trials, m, per_s, why);
     show(lab, s, m, per_s);
@@ -210,11 +260,14 @@ enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why)
         cdf(lab, s, m);
     for (int i = 1; i < SETTINGS && ok && !lab_is_stopped(lab); i++) {
         progress_step(lab, (double)length / 1e9, "preemption: a series, %s", labels[i]);
-        ok = run_series(lab, s, &settings[i], i == 1 ? "preemption-series-off" : "preemption-series-on",
-                        i == 1 ? "Every put over time, preemption off" : "Every put over time, preemption on", why);
+        ok = run_series(
+            lab, s, &settings[i], i == 1 ? "preemption-series-off" : "preemption-series-on",
+            i == 1 ? "Every put over time, preemption off" : "Every put over time, preemption on",
+            why);
     }
     struct why later;
-    bool reset = cluster_set(c, "debug-burn", "0s", &later) && cluster_set(c, "preempt", "on", &later);
+    bool reset =
+        cluster_set(c, "debug-burn", "0s", &later) && cluster_set(c, "preempt", "on", &later);
     if (ok && !reset)
         *why = later;
     measured_free(m, SETTINGS);

@@ -32,7 +32,8 @@ void progress_step(struct lab *lab, double seconds, const char *format, ...)
         for (int i = 0; i < BAR; i++)
             bar[i] = i < (int)(part * BAR) ? '#' : '.';
         bar[BAR] = 0;
-        fprintf(stderr, "\r[%s] %3.0f %% %2d:%02d left  %-36.36s", bar, part * 100, minutes, seconds_left, text);
+        fprintf(stderr, "\r[%s] %3.0f %% %2d:%02d left  %-36.36s", bar, part * 100, minutes,
+                seconds_left, text);
         p->drawn = true;
     } else {
         fprintf(stderr, "%3.0f %% (%d:%02d left) %s\n", part * 100, minutes, seconds_left, text);

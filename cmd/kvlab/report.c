@@ -20,7 +20,8 @@ void report_deinit(struct report *r)
     rt_arena_deinit(&r->arena);
 }
 
-struct section *report_section(struct report *r, const char *id, const char *title, const char *question, const char *claim)
+struct section *report_section(struct report *r, const char *id, const char *title,
+                               const char *question, const char *claim)
 {
     struct section *s = rt_arena_alloc_zero(&r->arena, sizeof *s);
     s->id = id;
@@ -47,7 +48,8 @@ static struct block *add_block(struct report *r, struct section *s, enum block_k
     return b;
 }
 
-struct table *report_table(struct report *r, struct section *s, const char *id, const char *title, const struct column *columns, uint32_t count)
+struct table *report_table(struct report *r, struct section *s, const char *id, const char *title,
+                           const struct column *columns, uint32_t count)
 {
     assert(count > 0);
     assert(count <= TABLE_COLUMNS_MAX);
@@ -68,7 +70,8 @@ struct cell *table_row(struct report *r, struct table *t)
     return row;
 }
 
-struct plot *report_plot(struct report *r, struct section *s, const char *id, const char *title, enum plot_kind kind, const char *x_label, const char *y_label)
+struct plot *report_plot(struct report *r, struct section *s, const char *id, const char *title,
+                         enum plot_kind kind, const char *x_label, const char *y_label)
 {
     struct plot *p = rt_arena_alloc_zero(&r->arena, sizeof *p);
     p->id = id;
@@ -84,7 +87,8 @@ struct plot_series *plot_series(struct report *r, struct plot *p, const char *na
 {
     enum { POINTS = 4096 }; // of one curve; more are not seen on paper
     struct plot_series *s = rt_arena_alloc_zero(&r->arena, sizeof *s);
-    s->name = rt_arena_printf(&r->arena, "%s", name); // often of a reading that goes before the report
+    s->name =
+        rt_arena_printf(&r->arena, "%s", name); // often of a reading that goes before the report
     s->cap = POINTS;
     s->points = rt_arena_alloc(&r->arena, POINTS * sizeof *s->points);
     if (p->last)
@@ -147,7 +151,8 @@ static void show_number(const struct column *c, double v, char *buf, size_t cap)
     snprintf(buf, cap, "%.*f", c->digits < 0 ? digits_for(v) : c->digits, v);
 }
 
-const char *cell_show(const struct table *t, uint32_t column, const struct cell *c, char *buf, size_t cap)
+const char *cell_show(const struct table *t, uint32_t column, const struct cell *c, char *buf,
+                      size_t cap)
 {
     const struct column *col = &t->columns[column];
     char value[40], low[40], high[40];
@@ -194,7 +199,8 @@ static void csv_head(const struct table *t, struct rt_string *out)
         for (int part = 0; part < (t->columns[c].spread ? 3 : 1); part++) {
             char name[160];
             const char *unit = t->columns[c].unit;
-            snprintf(name, sizeof name, "%s%s%s%s%s", t->columns[c].name, parts[part], *unit ? " (" : "", unit, *unit ? ")" : "");
+            snprintf(name, sizeof name, "%s%s%s%s%s", t->columns[c].name, parts[part],
+                     *unit ? " (" : "", unit, *unit ? ")" : "");
             if (c || part)
                 rt_string_append(out, ",", 1);
             csv_text(out, name);
@@ -254,7 +260,8 @@ void table_to_text(const struct table *t, struct rt_string *out)
     rt_string_printf(out, "%s\n", t->title);
     for (int64_t i = -1; i < (int64_t)t->row_count; i++) {
         for (uint32_t c = 0; c < t->column_count; c++) {
-            const char *text = i < 0 ? head_of(&t->columns[c], buf, sizeof buf) : cell_show(t, c, &t->rows[i][c], buf, sizeof buf);
+            const char *text = i < 0 ? head_of(&t->columns[c], buf, sizeof buf)
+                                     : cell_show(t, c, &t->rows[i][c], buf, sizeof buf);
             int pad = widths[c] - width_of(text);
             if (c == 0) // the first column to the left, numbers to the right
                 rt_string_printf(out, "  %s%*s", text, pad, "");

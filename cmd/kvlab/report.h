@@ -31,12 +31,23 @@ struct table {
     struct cell *rows[TABLE_ROWS_MAX];
 };
 
-static inline struct cell cell_text(const char *text) { return (struct cell){.kind = CELL_TEXT, .text = text}; }
-static inline struct cell cell_number(double v) { return (struct cell){.kind = CELL_NUMBER, .number = {v, v, v, 1}}; }
-static inline struct cell cell_spread(struct stat_spread s) { return (struct cell){.kind = CELL_SPREAD, .number = s}; }
+static inline struct cell cell_text(const char *text)
+{
+    return (struct cell){.kind = CELL_TEXT, .text = text};
+}
+static inline struct cell cell_number(double v)
+{
+    return (struct cell){.kind = CELL_NUMBER, .number = {v, v, v, 1}};
+}
+static inline struct cell cell_spread(struct stat_spread s)
+{
+    return (struct cell){.kind = CELL_SPREAD, .number = s};
+}
 static inline struct cell cell_interval(const struct stat_difference *d)
 {
-    return (struct cell){.kind = CELL_INTERVAL, .number = {d->value, d->low, d->high, d->pairs}, .emphasis = d->differs};
+    return (struct cell){.kind = CELL_INTERVAL,
+                         .number = {d->value, d->low, d->high, d->pairs},
+                         .emphasis = d->differs};
 }
 
 /* ---- Plots (drawn by plot.c) ---- */
@@ -50,7 +61,7 @@ struct plot_series {
     const char *name;
     struct plot_point *points;
     uint32_t count, cap;
-    bool marks;      // vertical lines at x, in the background
+    bool marks;        // vertical lines at x, in the background
     bool on_the_right; // y belongs to the right axis
 };
 struct plot {
@@ -65,7 +76,13 @@ struct plot {
 
 /* ---- Sections ---- */
 
-enum section_state { SECTION_RUNNING, SECTION_DONE, SECTION_SKIPPED, SECTION_FAILED, SECTION_INTERRUPTED };
+enum section_state {
+    SECTION_RUNNING,
+    SECTION_DONE,
+    SECTION_SKIPPED,
+    SECTION_FAILED,
+    SECTION_INTERRUPTED
+};
 enum block_kind { BLOCK_TABLE, BLOCK_PLOT, BLOCK_SENTENCE, BLOCK_CHECK };
 struct block {
     struct block *next;
@@ -94,22 +111,28 @@ struct report {
 
 void report_init(struct report *r);
 void report_deinit(struct report *r);
-struct section *report_section(struct report *r, const char *id, const char *title, const char *question, const char *claim);
+struct section *report_section(struct report *r, const char *id, const char *title,
+                               const char *question, const char *claim);
 /* The columns are copied. */
-struct table *report_table(struct report *r, struct section *s, const char *id, const char *title, const struct column *columns, uint32_t count);
+struct table *report_table(struct report *r, struct section *s, const char *id, const char *title,
+                           const struct column *columns, uint32_t count);
 /* A new row of empty cells; cells beyond the columns do not exist. */
 struct cell *table_row(struct report *r, struct table *t);
-struct plot *report_plot(struct report *r, struct section *s, const char *id, const char *title, enum plot_kind kind, const char *x_label, const char *y_label);
+struct plot *report_plot(struct report *r, struct section *s, const char *id, const char *title,
+                         enum plot_kind kind, const char *x_label, const char *y_label);
 struct plot_series *plot_series(struct report *r, struct plot *p, const char *name);
 void plot_add(struct plot_series *s, double x, double y);
 void plot_add_spread(struct plot_series *s, double x, struct stat_spread y);
-void report_say(struct report *r, struct section *s, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void report_say(struct report *r, struct section *s, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A statement that was tested. A check that does not hold is shown as such. Returns `held`. */
-bool report_check(struct report *r, struct section *s, bool held, const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool report_check(struct report *r, struct section *s, bool held, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* ---- Forms ---- */
 
-const char *cell_show(const struct table *t, uint32_t column, const struct cell *c, char *buf, size_t cap); // plain text
+const char *cell_show(const struct table *t, uint32_t column, const struct cell *c, char *buf,
+                      size_t cap); // plain text
 void table_to_csv(const struct table *t, struct rt_string *out);
 void table_to_text(const struct table *t, struct rt_string *out);
 void report_to_html(const struct report *r, struct rt_string *out);

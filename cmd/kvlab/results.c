@@ -33,7 +33,8 @@ static void json_text(struct rt_string *out, const char *text)
     rt_string_append(out, "\"", 1);
 }
 
-static void member_text(struct rt_string *out, const char *name, const char *text, const char *after)
+static void member_text(struct rt_string *out, const char *name, const char *text,
+                        const char *after)
 {
     rt_string_printf(out, "  \"%s\": ", name);
     json_text(out, text);
@@ -42,8 +43,11 @@ static void member_text(struct rt_string *out, const char *name, const char *tex
 
 static const char *state_name(enum section_state state)
 {
-    static const char *const names[] = {[SECTION_RUNNING] = "running", [SECTION_DONE] = "done", [SECTION_SKIPPED] = "skipped",
-                                        [SECTION_FAILED] = "failed", [SECTION_INTERRUPTED] = "interrupted"};
+    static const char *const names[] = {[SECTION_RUNNING] = "running",
+                                        [SECTION_DONE] = "done",
+                                        [SECTION_SKIPPED] = "skipped",
+                                        [SECTION_FAILED] = "failed",
+                                        [SECTION_INTERRUPTED] = "interrupted"};
     return names[state];
 }
 
@@ -63,7 +67,8 @@ static void experiments_json(const struct report *r, struct rt_string *out)
         for (const struct block *b = s->first; b; b = b->next) {
             if (b->kind != BLOCK_CHECK)
                 continue;
-            rt_string_printf(out, "%s{\"held\": %s, \"text\": ", checks++ ? ", " : "", b->held ? "true" : "false");
+            rt_string_printf(out, "%s{\"held\": %s, \"text\": ", checks++ ? ", " : "",
+                             b->held ? "true" : "false");
             json_text(out, b->text);
             rt_string_append(out, "}", 1);
         }
@@ -86,10 +91,13 @@ static void run_json(struct lab *lab, struct rt_string *out)
     member_text(out, "kernel", lab->kernel, ",");
     member_text(out, "cpu", lab->cpu, ",");
     member_text(out, "disk", lab->disk, ",");
-    rt_string_printf(out, "  \"quick\": %s,\n  \"interrupted\": %s,\n  \"seed\": %" PRId64 ",\n", o->quick ? "true" : "false",
-                     lab->report.interrupted ? "true" : "false", o->seed);
-    rt_string_printf(out, "  \"asked\": {\"trials\": %" PRId64 ", \"trial_ns\": %" PRId64 ", \"rate\": %" PRId64 ", \"clients\": %" PRId64
-                          ", \"value_bytes\": %" PRId64 ", \"streams\": %" PRId64 "},\n",
+    rt_string_printf(out, "  \"quick\": %s,\n  \"interrupted\": %s,\n  \"seed\": %" PRId64 ",\n",
+                     o->quick ? "true" : "false", lab->report.interrupted ? "true" : "false",
+                     o->seed);
+    rt_string_printf(out,
+                     "  \"asked\": {\"trials\": %" PRId64 ", \"trial_ns\": %" PRId64
+                     ", \"rate\": %" PRId64 ", \"clients\": %" PRId64 ", \"value_bytes\": %" PRId64
+                     ", \"streams\": %" PRId64 "},\n",
                      o->trials, o->trial_ns, o->rate, o->clients, o->value_bytes, o->streams);
     rt_string_printf(out, "  \"clusters\": [%s\n  ],\n", rt_string_cstr(&lab->settings));
     experiments_json(&lab->report, out);

@@ -47,7 +47,9 @@ int run_tool(const char *const *argv, const char *log_path, char *said, size_t c
     struct rt_child *child;
     int status = 0;
     rt_unlink(log_path); // an older one, or none
-    int err = rt_spawn(&(struct rt_command){.argv = argv, .stdout_path = log_path, .stderr_path = log_path}, &child, why);
+    int err = rt_spawn(
+        &(struct rt_command){.argv = argv, .stdout_path = log_path, .stderr_path = log_path},
+        &child, why);
     if (err)
         return err;
     err = rt_wait_child(child, rt_after_ns(120 * RT_SECOND), &status);

@@ -38,7 +38,10 @@ struct stage_reading *stages_read(struct member *m, struct why *why)
     rt_arena_deinit(&arena);
     if (ok)
         return r;
-    why_set(why, "%s: the histogram of a stage has another layout; kvlab and kvd are of different versions", m->endpoint);
+    why_set(
+        why,
+        "%s: the histogram of a stage has another layout; kvlab and kvd are of different versions",
+        m->endpoint);
     stages_free(r);
     return NULL;
 }
@@ -58,7 +61,8 @@ const struct stage *stages_same(const struct stage_reading *r, const struct stag
     return NULL;
 }
 
-static const struct stage_counter *find_counter(const struct stage_reading *r, const struct stage_counter *c)
+static const struct stage_counter *find_counter(const struct stage_reading *r,
+                                                const struct stage_counter *c)
 {
     for (uint32_t i = 0; i < r->counter_count; i++)
         if (r->counters[i].peer == c->peer && strcmp(r->counters[i].name, c->name) == 0)

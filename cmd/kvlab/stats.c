@@ -12,7 +12,10 @@ uint64_t stat_random_next(struct stat_random *r)
     return z ^ z >> 31;
 }
 
-double stat_random_unit(struct stat_random *r) { return (double)(stat_random_next(r) >> 11) * 0x1p-53; }
+double stat_random_unit(struct stat_random *r)
+{
+    return (double)(stat_random_next(r) >> 11) * 0x1p-53;
+}
 
 double stat_random_normal(struct stat_random *r)
 {
@@ -101,9 +104,10 @@ struct stat_spread stat_spread_of(const double *values, uint32_t count)
 /* ---- Bootstrap ---- */
 
 /* Student's t, 97.5 %, by degrees of freedom 1 to 30; beyond, Fisher's expansion is close enough. */
-static const double student[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                 2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                 2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+static const double student[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
+                                 2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+                                 2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
+                                 2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
 
 static double normal_cdf(double z) { return erfc(-z * M_SQRT1_2) / 2; }
 
@@ -116,7 +120,8 @@ static double expanded_tail(uint32_t n)
     return normal_cdf(-sqrt((double)n / freedom) * t);
 }
 
-struct stat_difference stat_difference_of(const double *a, const double *b, uint32_t count, uint64_t seed)
+struct stat_difference stat_difference_of(const double *a, const double *b, uint32_t count,
+                                          uint64_t seed)
 {
     struct stat_difference d = {.pairs = count};
     if (count == 0)
@@ -157,7 +162,8 @@ struct stat_lognormal stat_lognormal_of(const double *sorted, size_t count)
 {
     enum { LEAST = 30 };
     struct stat_lognormal f = {0};
-    if (count < LEAST || sorted[0] <= 0 || sorted[0] == sorted[count - 1]) // all the same: no spread to fit
+    if (count < LEAST || sorted[0] <= 0 ||
+        sorted[0] == sorted[count - 1]) // all the same: no spread to fit
         return f;
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++)
@@ -169,7 +175,8 @@ struct stat_lognormal stat_lognormal_of(const double *sorted, size_t count)
     f.count = count;
     for (size_t i = 0; i < count; i++) {
         double cdf = stat_lognormal_cdf(&f, sorted[i]);
-        double above = (double)(i + 1) / (double)count - cdf, below = cdf - (double)i / (double)count;
+        double above = (double)(i + 1) / (double)count - cdf,
+               below = cdf - (double)i / (double)count;
         f.distance = fmax(f.distance, fmax(above, below));
     }
     f.critical = 0.886 / sqrt((double)count);
@@ -177,7 +184,8 @@ struct stat_lognormal stat_lognormal_of(const double *sorted, size_t count)
     return f;
 }
 
-void stat_buckets(const double *values, size_t count, const double *bounds, uint32_t bound_count, uint64_t *counts)
+void stat_buckets(const double *values, size_t count, const double *bounds, uint32_t bound_count,
+                  uint64_t *counts)
 {
     for (uint32_t b = 0; b <= bound_count; b++)
         counts[b] = 0;

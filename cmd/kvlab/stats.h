@@ -45,21 +45,23 @@ struct stat_difference {
     uint32_t pairs;
     bool differs;
 };
-struct stat_difference stat_difference_of(const double *a, const double *b, uint32_t count, uint64_t seed);
+struct stat_difference stat_difference_of(const double *a, const double *b, uint32_t count,
+                                          uint64_t seed);
 
 /* A log-normal distribution fitted by the mean and deviation of the logarithms, and how well it
  * fits: `distance` is Kolmogorov's and Smirnov's, the greatest gap between the two cumulative
  * curves; `critical` is what chance exceeds in 5 % of cases when the parameters come from the
  * samples themselves (Lilliefors, 0.886 / sqrt(n) for n > 30; Dallal and Wilkinson). */
 struct stat_lognormal {
-    double mu, sigma;          // of ln(value)
+    double mu, sigma; // of ln(value)
     double distance, critical;
     size_t count;
-    bool fits;                 // distance <= critical: not rejected at 5 %
+    bool fits; // distance <= critical: not rejected at 5 %
 };
 /* Values must be above 0 and sorted; at least 30, else count is 0. */
 struct stat_lognormal stat_lognormal_of(const double *sorted, size_t count);
 double stat_lognormal_cdf(const struct stat_lognormal *f, double value);
 
 /* How many values are at or below each bound; the last of `counts` (bounds + 1) is all the rest. */
-void stat_buckets(const double *values, size_t count, const double *bounds, uint32_t bound_count, uint64_t *counts);
+void stat_buckets(const double *values, size_t count, const double *bounds, uint32_t bound_count,
+                  uint64_t *counts);

@@ -12,8 +12,14 @@ struct sweep {
     const struct column *first; // the column of what is changed
 };
 
-static int64_t sweep_trials(const struct lab *lab) { return lab_choose(lab, lab->options->trials, SWEEP_TRIALS, SWEEP_QUICK_TRIALS); }
-static int64_t sweep_length_ns(const struct lab *lab) { return lab_choose(lab, lab->options->trial_ns, 3 * RT_SECOND, 350 * RT_MS); }
+static int64_t sweep_trials(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->trials, SWEEP_TRIALS, SWEEP_QUICK_TRIALS);
+}
+static int64_t sweep_length_ns(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->trial_ns, 3 * RT_SECOND, 350 * RT_MS);
+}
 
 static struct load_spec sweep_load(const struct lab *lab)
 {
@@ -24,24 +30,34 @@ static struct load_spec sweep_load(const struct lab *lab)
 }
 
 /* The table and the curves of a sweep. */
-static void show(struct lab *lab, struct section *s, const struct sweep *sweep, const struct measured *m, uint32_t count)
+static void show(struct lab *lab, struct section *s, const struct sweep *sweep,
+                 const struct measured *m, uint32_t count)
 {
-    const struct column columns[] = {*sweep->first, {"P50", "ms", true, 2}, {"P99", "ms", true, 2}, {"jitter", "ms", true, 2},
-                                     {"answered", "puts/s", true, 0}, {"P50 against the first", "ms", true, 2}, {"P99 against the first", "ms", true, 2}};
+    const struct column columns[] = {*sweep->first,
+                                     {"P50", "ms", true, 2},
+                                     {"P99", "ms", true, 2},
+                                     {"jitter", "ms", true, 2},
+                                     {"answered", "puts/s", true, 0},
+                                     {"P50 against the first", "ms", true, 2},
+                                     {"P99 against the first", "ms", true, 2}};
     struct table *t = report_table(&lab->report, s, sweep->id, sweep->title, columns, 7);
-    struct plot *p = report_plot(&lab->report, s, sweep->id, sweep->title, PLOT_LINES, sweep->x_label, "latency, ms");
-    struct plot_series *p50 = plot_series(&lab->report, p, "P50"), *p99 = plot_series(&lab->report, p, "P99");
+    struct plot *p = report_plot(&lab->report, s, sweep->id, sweep->title, PLOT_LINES,
+                                 sweep->x_label, "latency, ms");
+    struct plot_series *p50 = plot_series(&lab->report, p, "P50"),
+                       *p99 = plot_series(&lab->report, p, "P99");
     p->log_x = sweep->log_x;
     p->log_y = true;
     for (uint32_t i = 0; i < count && m[i].trials; i++) {
         struct cell *row = table_row(&lab->report, t);
-        row[0] = sweep->first->digits < 0 ? cell_text(m[i].setting->label) : cell_number(m[i].setting->x);
+        row[0] = sweep->first->digits < 0 ? cell_text(m[i].setting->label)
+                                          : cell_number(m[i].setting->x);
         row[1] = cell_spread(measured_spread(&m[i], FIGURE_P50));
         row[2] = cell_spread(measured_spread(&m[i], FIGURE_P99));
         row[3] = cell_spread(measured_spread(&m[i], FIGURE_STDDEV));
         row[4] = cell_spread(measured_spread(&m[i], FIGURE_RATE));
         for (int f = 0; f < 2 && i; f++) {
-            struct stat_difference d = measured_difference(lab, &m[0], &m[i], f ? FIGURE_P99 : FIGURE_P50);
+            struct stat_difference d =
+                measured_difference(lab, &m[0], &m[i], f ? FIGURE_P99 : FIGURE_P50);
             row[5 + f] = cell_interval(&d);
         }
         plot_add_spread(p50, m[i].setting->x, measured_spread(&m[i], FIGURE_P50));
@@ -50,7 +66,8 @@ static void show(struct lab *lab, struct section *s, const struct sweep *sweep, 
 }
 
 /* From the first to the last point, by the test. */
-static void say_ends(struct lab *lab, struct section *s, const struct sweep *sweep, const struct measured *m, uint32_t count)
+static void say_ends(struct lab *lab, struct section *s, const struct sweep *sweep,
+                     const struct measured *m, uint32_t count)
 {
     uint32_t last = count;
     while (last > 0 && !m[last - 1].trials)
@@ -58,11 +75,13 @@ static void say_ends(struct lab *lab, struct section *s, const struct sweep *swe
     if (last < 2)
         return;
     struct stat_difference d = measured_difference(lab, &m[0], &m[last - 1], FIGURE_P50);
-    const char *what = rt_arena_printf(&lab->report.arena, "%s, %s against %s", sweep->title, m[last - 1].setting->label, m[0].setting->label);
+    const char *what = rt_arena_printf(&lab->report.arena, "%s, %s against %s", sweep->title,
+                                       m[last - 1].setting->label, m[0].setting->label);
     say_difference(lab, s, "P50", what, "ms", &d, measured_spread(&m[0], FIGURE_P50).median);
 }
 
-static bool run_sweep(struct lab *lab, struct section *s, const struct sweep *sweep, struct setting *settings, uint32_t count, struct why *why)
+static bool run_sweep(struct lab *lab, struct section *s, const struct sweep *sweep,
+                      struct setting *settings, uint32_t count, struct why *why)
 {
     assert(count <= POINTS_MAX);
     struct measured *m = rt_alloc_zero(count * sizeof *m);
@@ -77,32 +96,38 @@ static bool run_sweep(struct lab *lab, struct section *s, const struct sweep *sw
 static struct setting point(struct lab *lab, struct cluster *c, double x, const char *unit)
 {
     const char *label = rt_arena_printf(&lab->report.arena, "%.0f%s", x, unit);
-    return (struct setting){.label = label, .id = label, .cluster = c, .load = sweep_load(lab), .x = x};
+    return (struct setting){
+        .label = label, .id = label, .cluster = c, .load = sweep_load(lab), .x = x};
 }
 
 static const double windows[] = {1, 2, 4, 8, 32, 128, 512}, windows_quick[] = {1, 8, 512};
-static const double sizes[] = {64, 256, 1024, 4096, 16384, 65536}, sizes_quick[] = {64, 1024, 16384};
+static const double sizes[] = {64, 256, 1024, 4096, 16384, 65536},
+                    sizes_quick[] = {64, 1024, 16384};
 static const double rates[] = {100, 250, 500, 1000, 2000, 4000}, rates_quick[] = {100, 500, 2000};
 static const double delays_ms[] = {0, 1, 2, 5, 10, 20}, delays_quick[] = {0, 5, 20};
-#define POINTS_OF(lab, many, few) ((lab)->options->quick ? sizeof(few) / sizeof((few)[0]) : sizeof(many) / sizeof((many)[0]))
+#define POINTS_OF(lab, many, few)                                                                  \
+    ((lab)->options->quick ? sizeof(few) / sizeof((few)[0]) : sizeof(many) / sizeof((many)[0]))
 
 static bool sweep_window(struct lab *lab, struct section *s, struct cluster *c, struct why *why)
 {
     static const struct column first = {"MaxInflightMsgs", "", false, 0};
-    static const struct sweep sweep = {"sweep-window", "MaxInflightMsgs", "MaxInflightMsgs (log)", true, &first};
+    static const struct sweep sweep = {"sweep-window", "MaxInflightMsgs", "MaxInflightMsgs (log)",
+                                       true, &first};
     struct setting settings[POINTS_MAX];
     uint32_t count = POINTS_OF(lab, windows, windows_quick);
     for (uint32_t i = 0; i < count; i++) {
         settings[i] = point(lab, c, (lab->options->quick ? windows_quick : windows)[i], "");
         settings[i].knobs[0] = (struct knob_value){"max-inflight-msgs", settings[i].label};
     }
-    return run_sweep(lab, s, &sweep, settings, count, why) && cluster_set(c, "max-inflight-msgs", "512", why);
+    return run_sweep(lab, s, &sweep, settings, count, why) &&
+           cluster_set(c, "max-inflight-msgs", "512", why);
 }
 
 static bool sweep_size(struct lab *lab, struct section *s, struct cluster *c, struct why *why)
 {
     static const struct column first = {"value", "bytes", false, 0};
-    static const struct sweep sweep = {"sweep-value", "Size of values", "bytes of a value (log)", true, &first};
+    static const struct sweep sweep = {"sweep-value", "Size of values", "bytes of a value (log)",
+                                       true, &first};
     struct setting settings[POINTS_MAX];
     uint32_t count = POINTS_OF(lab, sizes, sizes_quick);
     for (uint32_t i = 0; i < count; i++) {
@@ -117,7 +142,8 @@ static bool sweep_size(struct lab *lab, struct section *s, struct cluster *c, st
 static bool sweep_rate(struct lab *lab, struct section *s, struct cluster *c, struct why *why)
 {
     static const struct column first = {"asked", "puts/s", false, 0};
-    static const struct sweep sweep = {"sweep-rate", "Rate of puts", "puts a second that were asked for (log)", true, &first};
+    static const struct sweep sweep = {"sweep-rate", "Rate of puts",
+                                       "puts a second that were asked for (log)", true, &first};
     struct setting settings[POINTS_MAX];
     uint32_t count = POINTS_OF(lab, rates, rates_quick);
     for (uint32_t i = 0; i < count; i++) {
@@ -138,7 +164,8 @@ bool replication_members(struct lab *lab, struct section *s, struct why *why)
     for (int i = 0; i < 3; i++)
         settings[i].cluster = NULL;
     for (int i = 0; i < 3 && ok; i++) {
-        struct cluster *c = cluster_start(lab, &(struct cluster_spec){.name = names[i], .members = counts[i]}, why);
+        struct cluster *c =
+            cluster_start(lab, &(struct cluster_spec){.name = names[i], .members = counts[i]}, why);
         ok = c != NULL;
         settings[i] = point(lab, c, counts[i], "");
     }
@@ -154,12 +181,13 @@ bool replication_members(struct lab *lab, struct section *s, struct why *why)
 struct delay {
     struct sweep sweep;
     const char *knob;
-    const char *bounded[3];  // the leader's stages that take at least the delay
+    const char *bounded[3];   // the leader's stages that take at least the delay
     const char *followers[3]; // the same, of each follower
 };
 
 /* Every observation of the stage took at least the delay: the lowest step ends above it. */
-static void check_bound(struct lab *lab, struct section *s, const struct delay *d, const struct measured *m, const char *name, bool of_followers)
+static void check_bound(struct lab *lab, struct section *s, const struct delay *d,
+                        const struct measured *m, const char *name, bool of_followers)
 {
     int64_t delay_ns = (int64_t)(m->setting->x * 1e6);
     bool seen = false;
@@ -170,16 +198,23 @@ static void check_bound(struct lab *lab, struct section *s, const struct delay *
         uint32_t b = 0;
         while (b < RT_HDR_BUCKETS - 1 && !st->counts->buckets[b])
             b++;
-        const char *whose = of_followers ? rt_arena_printf(&lab->report.arena, " of follower %" PRIx64, st->peer) : " of the leader";
-        report_check(&lab->report, s, rt_hdr_bucket_high(b) >= delay_ns, "%s %s: %s%s took at least that every time (the least: %.3f ms, %" PRIu64 " puts).",
-                     d->knob, m->setting->label, name, whose, (double)rt_hdr_bucket_low(b) / 1e6, st->counts->count);
+        const char *whose =
+            of_followers ? rt_arena_printf(&lab->report.arena, " of follower %" PRIx64, st->peer)
+                         : " of the leader";
+        report_check(&lab->report, s, rt_hdr_bucket_high(b) >= delay_ns,
+                     "%s %s: %s%s took at least that every time (the least: %.3f ms, %" PRIu64
+                     " puts).",
+                     d->knob, m->setting->label, name, whose, (double)rt_hdr_bucket_low(b) / 1e6,
+                     st->counts->count);
         seen = true;
     }
     if (!seen)
-        report_check(&lab->report, s, false, "%s %s: the server tells nothing of the stage %s.", d->knob, m->setting->label, name);
+        report_check(&lab->report, s, false, "%s %s: the server tells nothing of the stage %s.",
+                     d->knob, m->setting->label, name);
 }
 
-static void check_bounds(struct lab *lab, struct section *s, const struct delay *d, const struct measured *m)
+static void check_bounds(struct lab *lab, struct section *s, const struct delay *d,
+                         const struct measured *m)
 {
     if (m->setting->x <= 0 || !m->stages)
         return;
@@ -189,7 +224,8 @@ static void check_bounds(struct lab *lab, struct section *s, const struct delay 
         check_bound(lab, s, d, m, d->followers[i], true);
 }
 
-static bool sweep_delay(struct lab *lab, struct section *s, struct cluster *c, const struct delay *d, struct why *why)
+static bool sweep_delay(struct lab *lab, struct section *s, struct cluster *c,
+                        const struct delay *d, struct why *why)
 {
     struct setting settings[POINTS_MAX];
     uint32_t count = POINTS_OF(lab, delays_ms, delays_quick);
@@ -206,10 +242,14 @@ static bool sweep_delay(struct lab *lab, struct section *s, struct cluster *c, c
         of[i] = &m[i];
     show(lab, s, &d->sweep, m, count);
     say_ends(lab, s, &d->sweep, m, count);
-    replication_stage_table(lab, s, rt_arena_printf(&lab->report.arena, "%s-stages", d->sweep.id),
-                            rt_arena_printf(&lab->report.arena, "%s: stages, one put at a time", d->sweep.title), of, count);
+    replication_stage_table(
+        lab, s, rt_arena_printf(&lab->report.arena, "%s-stages", d->sweep.id),
+        rt_arena_printf(&lab->report.arena, "%s: stages, one put at a time", d->sweep.title), of,
+        count);
     replication_stage_plot(lab, s, rt_arena_printf(&lab->report.arena, "%s-stack", d->sweep.id),
-                           rt_arena_printf(&lab->report.arena, "%s: where the mean time of a put goes", d->sweep.title), of, count);
+                           rt_arena_printf(&lab->report.arena,
+                                           "%s: where the mean time of a put goes", d->sweep.title),
+                           of, count);
     for (uint32_t i = 0; i < count; i++)
         check_bounds(lab, s, d, &m[i]);
     measured_free(m, count);
@@ -220,12 +260,19 @@ static bool sweep_delay(struct lab *lab, struct section *s, struct cluster *c, c
 bool replication_sweeps(struct lab *lab, struct section *s, struct cluster *c, struct why *why)
 {
     static const struct column first = {"added", "ms", false, 0};
-    static const struct delay fsync = {.sweep = {"sweep-fsync", "Added fsync delay", "ms added to each sync of the log", false, &first},
-                                       .knob = "debug-fsync-delay", .bounded = {"C"}, .followers = {"E.sync"}};
-    static const struct delay network = {.sweep = {"sweep-network", "Added network delay", "ms added on the way to another member", false, &first},
-                                         .knob = "debug-network-delay", .followers = {"E.network"}};
-    return sweep_window(lab, s, c, why) && sweep_size(lab, s, c, why) && sweep_rate(lab, s, c, why) &&
-           sweep_delay(lab, s, c, &fsync, why) && sweep_delay(lab, s, c, &network, why);
+    static const struct delay fsync = {.sweep = {"sweep-fsync", "Added fsync delay",
+                                                 "ms added to each sync of the log", false, &first},
+                                       .knob = "debug-fsync-delay",
+                                       .bounded = {"C"},
+                                       .followers = {"E.sync"}};
+    static const struct delay network = {.sweep = {"sweep-network", "Added network delay",
+                                                   "ms added on the way to another member", false,
+                                                   &first},
+                                         .knob = "debug-network-delay",
+                                         .followers = {"E.network"}};
+    return sweep_window(lab, s, c, why) && sweep_size(lab, s, c, why) &&
+           sweep_rate(lab, s, c, why) && sweep_delay(lab, s, c, &fsync, why) &&
+           sweep_delay(lab, s, c, &network, why);
 }
 
 double replication_sweep_seconds(const struct lab *lab)

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { ALL_MAX = 8 << 20 }; // samples kept of a setting for its distribution; later ones are left out
+enum {
+    ALL_MAX = 8 << 20
+}; // samples kept of a setting for its distribution; later ones are left out
 
 static bool set_knobs(const struct setting *s, struct why *why)
 {
@@ -17,7 +19,8 @@ static bool set_knobs(const struct setting *s, struct why *why)
 static void keep(struct measured *m, const struct load_result *r)
 {
     uint32_t t = m->trials++;
-    const double values[FIGURES] = {r->p50_ms, r->p90_ms, r->p95_ms, r->p99_ms, r->p999_ms, r->mean_ms, r->stddev_ms, r->max_ms, r->per_s};
+    const double values[FIGURES] = {r->p50_ms,  r->p90_ms,    r->p95_ms, r->p99_ms, r->p999_ms,
+                                    r->mean_ms, r->stddev_ms, r->max_ms, r->per_s};
     for (int f = 0; f < FIGURES; f++)
         m->figures[f][t] = values[f];
     size_t count = m->all_count + r->count > ALL_MAX ? ALL_MAX - m->all_count : r->count;
@@ -41,7 +44,8 @@ static bool read_all(struct cluster *c, struct stage_reading **out, struct why *
     return true;
 }
 
-static void add_windows(struct measured *m, struct cluster *c, struct stage_reading **before, struct stage_reading **after)
+static void add_windows(struct measured *m, struct cluster *c, struct stage_reading **before,
+                        struct stage_reading **after)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         if (!before[i] || !after[i] || !stages_subtract(after[i], before[i]))
@@ -51,7 +55,8 @@ static void add_windows(struct measured *m, struct cluster *c, struct stage_read
     }
 }
 
-static bool run_trial(struct lab *lab, const struct setting *s, const char *name, struct measured *m, struct why *why)
+static bool run_trial(struct lab *lab, const struct setting *s, const char *name,
+                      struct measured *m, struct why *why)
 {
     struct cluster *c = s->cluster;
     struct stage_reading *before[CLUSTER_MEMBERS_MAX] = {0}, *after[CLUSTER_MEMBERS_MAX] = {0};
@@ -59,7 +64,8 @@ static bool run_trial(struct lab *lab, const struct setting *s, const char *name
     if (!set_knobs(s, why) || !cluster_find_leader(c, why))
         return false;
     struct load_result *r = NULL;
-    bool ok = read_all(c, before, why) && (r = load_run(c, &s->load, why)) && read_all(c, after, why);
+    bool ok =
+        read_all(c, before, why) && (r = load_run(c, &s->load, why)) && read_all(c, after, why);
     if (ok && !lab_is_stopped(lab)) { // one that was cut short is no trial
         add_windows(m, c, before, after);
         keep(m, r);
@@ -82,14 +88,16 @@ double trials_seconds(const struct setting *settings, uint32_t count, uint32_t t
     return seconds;
 }
 
-bool trials_run_one(struct lab *lab, const struct setting *s, const char *name, uint32_t t, uint32_t trials, struct measured *m, struct why *why)
+bool trials_run_one(struct lab *lab, const struct setting *s, const char *name, uint32_t t,
+                    uint32_t trials, struct measured *m, struct why *why)
 {
-    progress_step(lab, (double)s->load.length_ns / 1e9, "%s: %s, %u of %u", name, s->label, t + 1, trials);
+    progress_step(lab, (double)s->load.length_ns / 1e9, "%s: %s, %u of %u", name, s->label, t + 1,
+                  trials);
     return run_trial(lab, s, name, m, why);
 }
 
-bool trials_run(struct lab *lab, const struct setting *settings, uint32_t count, uint32_t trials, const char *name,
-                struct measured *out, struct why *why)
+bool trials_run(struct lab *lab, const struct setting *settings, uint32_t count, uint32_t trials,
+                const char *name, struct measured *out, struct why *why)
 {
     assert(trials <= TRIALS_MAX);
     for (uint32_t i = 0; i < count; i++)
@@ -114,12 +122,17 @@ void measured_free(struct measured *m, uint32_t count)
     }
 }
 
-struct stat_spread measured_spread(const struct measured *m, enum figure f) { return stat_spread_of(m->figures[f], m->trials); }
+struct stat_spread measured_spread(const struct measured *m, enum figure f)
+{
+    return stat_spread_of(m->figures[f], m->trials);
+}
 
-struct stat_difference measured_difference(const struct lab *lab, const struct measured *a, const struct measured *b, enum figure f)
+struct stat_difference measured_difference(const struct lab *lab, const struct measured *a,
+                                           const struct measured *b, enum figure f)
 {
     uint32_t pairs = a->trials < b->trials ? a->trials : b->trials;
-    return stat_difference_of(a->figures[f], b->figures[f], pairs, (uint64_t)lab->options->seed + (uint64_t)f);
+    return stat_difference_of(a->figures[f], b->figures[f], pairs,
+                              (uint64_t)lab->options->seed + (uint64_t)f);
 }
 
 void measured_cdf(struct measured *m, struct plot_series *s)

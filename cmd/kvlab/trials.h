@@ -10,14 +10,25 @@ struct knob_value {
     const char *name, *value; // NULL name: the end
 };
 struct setting {
-    const char *label, *id;   // id: in file names
+    const char *label, *id; // id: in file names
     struct cluster *cluster;
     struct load_spec load;
     struct knob_value knobs[SETTING_KNOBS_MAX]; // set on all members before each trial
-    double x;                 // where it stands in a sweep
+    double x;                                   // where it stands in a sweep
 };
 
-enum figure { FIGURE_P50, FIGURE_P90, FIGURE_P95, FIGURE_P99, FIGURE_P999, FIGURE_MEAN, FIGURE_STDDEV, FIGURE_MAX, FIGURE_RATE, FIGURES };
+enum figure {
+    FIGURE_P50,
+    FIGURE_P90,
+    FIGURE_P95,
+    FIGURE_P99,
+    FIGURE_P999,
+    FIGURE_MEAN,
+    FIGURE_STDDEV,
+    FIGURE_MAX,
+    FIGURE_RATE,
+    FIGURES
+};
 
 struct measured {
     const struct setting *setting;
@@ -26,22 +37,25 @@ struct measured {
     double *all_ms;                      // of all trials, sorted by measured_sort
     size_t all_count, all_cap;
     bool is_sorted;
-    struct stage_reading *stages;        // of the leader, all trials added up; NULL: not told
-    struct stage_reading *followers;     // of the other members
+    struct stage_reading *stages;    // of the leader, all trials added up; NULL: not told
+    struct stage_reading *followers; // of the other members
 };
 
 /* Run `trials` rounds; `out` has one element a setting, zeroed by the caller. False with why; what is
  * complete stays usable. When the user stops it, true with fewer trials.  Context: parks. */
-bool trials_run(struct lab *lab, const struct setting *settings, uint32_t count, uint32_t trials, const char *name,
-                struct measured *out, struct why *why);
+bool trials_run(struct lab *lab, const struct setting *settings, uint32_t count, uint32_t trials,
+                const char *name, struct measured *out, struct why *why);
 /* One trial of one setting, number t of `trials`; m->setting is set. */
-bool trials_run_one(struct lab *lab, const struct setting *s, const char *name, uint32_t t, uint32_t trials, struct measured *m, struct why *why);
+bool trials_run_one(struct lab *lab, const struct setting *s, const char *name, uint32_t t,
+                    uint32_t trials, struct measured *m, struct why *why);
 void measured_free(struct measured *m, uint32_t count);
-double trials_seconds(const struct setting *settings, uint32_t count, uint32_t trials); // for progress_plan
+double trials_seconds(const struct setting *settings, uint32_t count,
+                      uint32_t trials); // for progress_plan
 
 struct stat_spread measured_spread(const struct measured *m, enum figure f);
 /* b against a, over the pairs both have. */
-struct stat_difference measured_difference(const struct lab *lab, const struct measured *a, const struct measured *b, enum figure f);
+struct stat_difference measured_difference(const struct lab *lab, const struct measured *a,
+                                           const struct measured *b, enum figure f);
 /* A curve of the cumulative distribution, up to 1 - 1/count, on points that a log axis shows evenly. */
 void measured_cdf(struct measured *m, struct plot_series *s);
 double stage_mean_ms(const struct stage *s);

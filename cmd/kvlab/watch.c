@@ -10,7 +10,18 @@
 #include <rt/go.h>
 #include <stdio.h>
 
-enum { CONNECTIONS_MAX = 100, LOW_RATE = 1, HIGH_RATE = 4, FULL_TRIALS = 10, QUICK_TRIALS = 3, OPEN_S = 60, DRAIN_S = 60, VALUE_BYTES = 64, PUTTERS = 8, LOADS = 2 };
+enum {
+    CONNECTIONS_MAX = 100,
+    LOW_RATE = 1,
+    HIGH_RATE = 4,
+    FULL_TRIALS = 10,
+    QUICK_TRIALS = 3,
+    OPEN_S = 60,
+    DRAIN_S = 60,
+    VALUE_BYTES = 64,
+    PUTTERS = 8,
+    LOADS = 2
+};
 
 struct watching;
 struct stream {
@@ -67,7 +78,8 @@ static void take_event(struct stream *s, struct rt_bytes event, int64_t now_ns)
     if (revision != s->revision + 1 || value.len != VALUE_BYTES) {
         atomic_fetch_add(&s->all->wrong, 1);
         char text[160];
-        snprintf(text, sizeof text, "stream %td: revision %" PRId64 " came after %" PRId64, s - s->all->streams, revision, s->revision);
+        snprintf(text, sizeof text, "stream %td: revision %" PRId64 " came after %" PRId64,
+                 s - s->all->streams, revision, s->revision);
         fail(s->all, text);
         return;
     }
@@ -122,19 +134,22 @@ static void run_stream(void *arg)
             rt_buf_unref(message);
         } else if (got != -EAGAIN) {
             char text[300];
-            snprintf(text, sizeof text, "a watch stream ended: %.200s", got == 0 ? grpc_stream_status(s->grpc)->text : "the connection is lost");
+            snprintf(text, sizeof text, "a watch stream ended: %.200s",
+                     got == 0 ? grpc_stream_status(s->grpc)->text : "the connection is lost");
             fail(s->all, text);
         }
     }
     rt_waitgroup_done(&s->all->running);
 }
 
-static bool open_stream(struct watching *w, struct stream *s, struct client *connection, struct why *why)
+static bool open_stream(struct watching *w, struct stream *s, struct client *connection,
+                        struct why *why)
 {
     struct grpc_status status;
     struct rt_string request = {0};
     s->all = w;
-    if (grpc_stream_open(connection->grpc, "/etcdserverpb.Watch/Watch", NULL, 0, RT_FOREVER, &s->grpc, &status)) {
+    if (grpc_stream_open(connection->grpc, "/etcdserverpb.Watch/Watch", NULL, 0, RT_FOREVER,
+                         &s->grpc, &status)) {
         why_set(why, "%s: no watch stream: %s", connection->endpoint, status.text);
         s->grpc = NULL;
         return false;
@@ -160,15 +175,18 @@ static bool open_all(struct watching *w, struct why *why)
         if (client_dial(cluster_leader(w->cluster)->endpoint, &w->connections[i], why))
             return false;
     for (uint32_t i = 0; i < w->stream_count; i++)
-        if (lab_is_stopped(w->lab) || !open_stream(w, &w->streams[i], &w->connections[i % w->connection_count], why))
+        if (lab_is_stopped(w->lab) ||
+            !open_stream(w, &w->streams[i], &w->connections[i % w->connection_count], why))
             return false;
     int64_t deadline = rt_after_ns(OPEN_S * RT_SECOND);
-    while (atomic_load(&w->created) < w->stream_count && !atomic_load(&w->over) && rt_now_ns() < deadline && !lab_is_stopped(w->lab))
+    while (atomic_load(&w->created) < w->stream_count && !atomic_load(&w->over) &&
+           rt_now_ns() < deadline && !lab_is_stopped(w->lab))
         rt_sleep_ns(10 * RT_MS);
     if (atomic_load(&w->created) == w->stream_count)
         return true;
-    why_set(why, "only %" PRIu64 " of %u watches were created in %d s%s%s", atomic_load(&w->created), w->stream_count, OPEN_S,
-            w->failure.text[0] ? ": " : "", w->failure.text);
+    why_set(why, "only %" PRIu64 " of %u watches were created in %d s%s%s",
+            atomic_load(&w->created), w->stream_count, OPEN_S, w->failure.text[0] ? ": " : "",
+            w->failure.text);
     return false;
 }
 
@@ -201,7 +219,8 @@ static void run_putter(void *arg)
             break;
         rt_sleep_until(due);
         memcpy(value, &due, sizeof due);
-        if (client_put(leader, RT_BYTES("kvlab/watch/key"), rt_bytes(value, sizeof value), NULL, &why)) {
+        if (client_put(leader, RT_BYTES("kvlab/watch/key"), rt_bytes(value, sizeof value), NULL,
+                       &why)) {
             fail(w, why.text);
             break;
         }
@@ -215,7 +234,8 @@ static bool wait_delivered(struct watching *w, struct why *why)
 {
     uint64_t wanted = atomic_load(&w->put) * w->stream_count;
     int64_t deadline = rt_after_ns(DRAIN_S * RT_SECOND);
-    while (atomic_load(&w->received) < wanted && !atomic_load(&w->over) && rt_now_ns() < deadline && !atomic_load(&w->cluster->broken))
+    while (atomic_load(&w->received) < wanted && !atomic_load(&w->over) && rt_now_ns() < deadline &&
+           !atomic_load(&w->cluster->broken))
         rt_sleep_ns(5 * RT_MS);
     if (!cluster_is_whole(w->cluster, why))
         return false;
@@ -225,22 +245,27 @@ static bool wait_delivered(struct watching *w, struct why *why)
     }
     if (atomic_load(&w->received) == wanted)
         return true;
-    why_set(why, "%" PRIu64 " of %" PRIu64 " events were delivered in %d s", atomic_load(&w->received), wanted, DRAIN_S);
+    why_set(why, "%" PRIu64 " of %" PRIu64 " events were delivered in %d s",
+            atomic_load(&w->received), wanted, DRAIN_S);
     return false;
 }
 
 struct delivered {
     uint32_t trials;
-    double p50[TRIALS_MAX], p95[TRIALS_MAX], p99[TRIALS_MAX], preempted[TRIALS_MAX], events[TRIALS_MAX];
+    double p50[TRIALS_MAX], p95[TRIALS_MAX], p99[TRIALS_MAX], preempted[TRIALS_MAX],
+        events[TRIALS_MAX];
     struct rt_hdr_counts *all;
 };
 
 static double preempted(struct watching *w)
 {
-    static const char *const names[] = {"kvd_runtime_preempted_slice_total", "kvd_runtime_preempted_need_total"};
+    static const char *const names[] = {"kvd_runtime_preempted_slice_total",
+                                        "kvd_runtime_preempted_need_total"};
     double values[2];
     struct why why; // etcd has none: then the difference is 0
-    return client_metrics(cluster_leader(w->cluster)->endpoint, names, values, 2, &why) ? 0 : values[0] + values[1];
+    return client_metrics(cluster_leader(w->cluster)->endpoint, names, values, 2, &why)
+               ? 0
+               : values[0] + values[1];
 }
 
 static void keep(struct delivered *d, const struct rt_hdr *h, double preemptions, double seconds)
@@ -257,7 +282,8 @@ static void keep(struct delivered *d, const struct rt_hdr *h, double preemptions
     rt_free(c);
 }
 
-static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct delivered *d, struct why *why)
+static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct delivered *d,
+                      struct why *why)
 {
     struct rt_hdr *h = rt_hdr_new();
     atomic_store(&w->delivery, h); // nothing is on its way: the last trial was waited for
@@ -284,11 +310,21 @@ static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct
 
 static void show(struct lab *lab, struct section *s, const struct delivered *d, const double *rates)
 {
-    static const struct column columns[] = {{"load", "", false, 0}, {"puts", "a second", false, 0}, {"events", "a second", true, 0}, {"P50", "ms", true, 2}, {"P95", "ms", true, 2}, {"P99", "ms", true, 2},
-                                            {"article: P95", "ms", false, 1}, {"P95, ours / article", "", false, 2}, {"preemptions", "a second", true, 1}, {"article: preemptions", "a second", false, 0}};
+    static const struct column columns[] = {{"load", "", false, 0},
+                                            {"puts", "a second", false, 0},
+                                            {"events", "a second", true, 0},
+                                            {"P50", "ms", true, 2},
+                                            {"P95", "ms", true, 2},
+                                            {"P99", "ms", true, 2},
+                                            {"article: P95", "ms", false, 1},
+                                            {"P95, ours / article", "", false, 2},
+                                            {"preemptions", "a second", true, 1},
+                                            {"article: preemptions", "a second", false, 0}};
     static const double article[][2] = {{8.2, 12}, {47.6, 328}};
     struct table *t = report_table(&lab->report, s, "watch", "Delivery of events", columns, 10);
-    struct plot *p = report_plot(&lab->report, s, "watch-cdf", "Events delivered later than a time", PLOT_LINES, "from the put\u2019s due time to the stream, ms (log)", "part of all events (log)");
+    struct plot *p = report_plot(&lab->report, s, "watch-cdf", "Events delivered later than a time",
+                                 PLOT_LINES, "from the put\u2019s due time to the stream, ms (log)",
+                                 "part of all events (log)");
     p->log_x = p->log_y = true;
     for (int i = 0; i < LOADS; i++) {
         if (!d[i].trials)
@@ -314,33 +350,44 @@ static void show(struct lab *lab, struct section *s, const struct delivered *d, 
                 plot_add(curve, (double)rt_hdr_quantile(d[i].all, 1 - above) / 1e6, above);
         }
     }
-    t->note = "A delivery takes from the moment the put was due to the moment a stream has its event: the put itself is in it. The article\u2019s loads are not stated as rates.";
+    t->note = "A delivery takes from the moment the put was due to the moment a stream has its "
+              "event: the put itself is in it. The article\u2019s loads are not stated as rates.";
     if (!d[0].trials || !d[1].trials)
         return;
     uint32_t pairs = d[0].trials < d[1].trials ? d[0].trials : d[1].trials;
-    struct stat_difference diff = stat_difference_of(d[0].p95, d[1].p95, pairs, (uint64_t)lab->options->seed);
-    say_difference(lab, s, "P95 of delivery", "High against low load", "ms", &diff, stat_spread_of(d[0].p95, d[0].trials).median);
+    struct stat_difference diff =
+        stat_difference_of(d[0].p95, d[1].p95, pairs, (uint64_t)lab->options->seed);
+    say_difference(lab, s, "P95 of delivery", "High against low load", "ms", &diff,
+                   stat_spread_of(d[0].p95, d[0].trials).median);
 }
 
-static void show_memory(struct lab *lab, struct section *s, const struct watching *w, uint64_t before, uint64_t after)
+static void show_memory(struct lab *lab, struct section *s, const struct watching *w,
+                        uint64_t before, uint64_t after)
 {
-    static const struct column columns[] = {{"streams", "", false, 0}, {"connections", "", false, 0}, {"resident before", "MiB", false, 1}, {"with all streams", "MiB", false, 1}, {"a stream", "bytes", false, 0}};
+    static const struct column columns[] = {{"streams", "", false, 0},
+                                            {"connections", "", false, 0},
+                                            {"resident before", "MiB", false, 1},
+                                            {"with all streams", "MiB", false, 1},
+                                            {"a stream", "bytes", false, 0}};
     if (!before || !after)
         return; // not a member of ours
-    struct table *t = report_table(&lab->report, s, "watch-memory", "Memory of the member", columns, 5);
+    struct table *t =
+        report_table(&lab->report, s, "watch-memory", "Memory of the member", columns, 5);
     struct cell *row = table_row(&lab->report, t);
     row[0] = cell_number(w->stream_count);
     row[1] = cell_number(w->connection_count);
     row[2] = cell_number((double)before / (1 << 20));
     row[3] = cell_number((double)after / (1 << 20));
     row[4] = cell_number(((double)after - (double)before) / w->stream_count);
-    t->note = "Resident memory of the process before and after the streams were opened, before any put; connections are in it.";
+    t->note = "Resident memory of the process before and after the streams were opened, before any "
+              "put; connections are in it.";
 }
 
 static bool run_watching(struct watching *w, struct section *s, struct why *why)
 {
     struct lab *lab = w->lab;
-    double rates[LOADS] = {lab->options->rate ? (double)lab->options->rate / 10 : LOW_RATE, lab->options->rate ? (double)lab->options->rate : HIGH_RATE};
+    double rates[LOADS] = {lab->options->rate ? (double)lab->options->rate / 10 : LOW_RATE,
+                           lab->options->rate ? (double)lab->options->rate : HIGH_RATE};
     int64_t length = lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, 3 * RT_SECOND);
     uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
     struct delivered *d = rt_alloc_zero(LOADS * sizeof *d);
@@ -354,14 +401,17 @@ static bool run_watching(struct watching *w, struct section *s, struct why *why)
     for (uint32_t t = 0; t < trials && ok && !lab_is_stopped(lab); t++)
         for (int n = 0; n < LOADS && ok && !lab_is_stopped(lab); n++) {
             int i = t % 2 ? LOADS - 1 - n : n;
-            progress_step(lab, (double)length / 1e9, "watch: %s load, %u of %u", i ? "high" : "low", t + 1, trials);
+            progress_step(lab, (double)length / 1e9, "watch: %s load, %u of %u", i ? "high" : "low",
+                          t + 1, trials);
             ok = run_trial(w, rates[i], length, &d[i], why);
         }
     show(lab, s, d, rates);
     if (ok)
         show_memory(lab, s, w, before, after);
     if (d[0].trials)
-        report_check(&lab->report, s, ok && atomic_load(&w->wrong) == 0, "Every stream got every event once and in order: %" PRIu64 " puts, %u streams, %" PRIu64 " events.",
+        report_check(&lab->report, s, ok && atomic_load(&w->wrong) == 0,
+                     "Every stream got every event once and in order: %" PRIu64
+                     " puts, %u streams, %" PRIu64 " events.",
                      atomic_load(&w->put), w->stream_count, atomic_load(&w->received));
     close_all(w);
     for (int i = 0; i < LOADS; i++)
@@ -372,7 +422,8 @@ static bool run_watching(struct watching *w, struct section *s, struct why *why)
 
 enum outcome run_watch(struct lab *lab, struct section *s, struct why *why)
 {
-    struct cluster *c = cluster_start(lab, &(struct cluster_spec){.name = "watch", .members = 1}, why);
+    struct cluster *c =
+        cluster_start(lab, &(struct cluster_spec){.name = "watch", .members = 1}, why);
     if (!c)
         return lab_outcome(lab, false);
     struct watching *w = rt_alloc_zero(sizeof *w);
@@ -382,8 +433,12 @@ enum outcome run_watch(struct lab *lab, struct section *s, struct why *why)
     w->connection_count = w->stream_count < CONNECTIONS_MAX ? w->stream_count : CONNECTIONS_MAX;
     w->connections = rt_alloc_zero(w->connection_count * sizeof *w->connections);
     w->streams = rt_alloc_zero(w->stream_count * sizeof *w->streams);
-    rt_string_printf(&s->setup, "One member%s, %u watch streams over %u connections, all on the same range, so that each put makes an event for every stream; puts of %d bytes by an open loop.",
-                     c->is_ours ? " of its own" : " (the leader)", w->stream_count, w->connection_count, VALUE_BYTES);
+    rt_string_printf(
+        &s->setup,
+        "One member%s, %u watch streams over %u connections, all on the same range, so that each "
+        "put makes an event for every stream; puts of %d bytes by an open loop.",
+        c->is_ours ? " of its own" : " (the leader)", w->stream_count, w->connection_count,
+        VALUE_BYTES);
     bool ok = run_watching(w, s, why);
     struct why dead;
     if (!ok && !cluster_is_whole(c, &dead))

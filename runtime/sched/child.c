@@ -87,9 +87,9 @@ static int64_t start_it(void *arg)
         if (!code)
             code = plan_signals(&attr);
         if (!code)
-            code = posix_spawnp(&s->pid, s->command->argv[0], &files, &attr,
-                                (char *const *)s->command->argv,
-                                envp ? (char *const *)envp : environ);
+            code =
+                posix_spawnp(&s->pid, s->command->argv[0], &files, &attr,
+                             (char *const *)s->command->argv, envp ? (char *const *)envp : environ);
         posix_spawnattr_destroy(&attr);
     }
     posix_spawn_file_actions_destroy(&files);

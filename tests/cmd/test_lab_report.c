@@ -6,7 +6,8 @@
 
 static struct table *small_table(struct report *r, struct section *s)
 {
-    static const struct column columns[] = {{"set, \"ting\"", "", false, 0}, {"P50", "ms", true, 2}, {"n", "", false, 0}};
+    static const struct column columns[] = {
+        {"set, \"ting\"", "", false, 0}, {"P50", "ms", true, 2}, {"n", "", false, 0}};
     struct table *t = report_table(r, s, "small", "A <small> table", columns, 3);
     struct cell *row = table_row(r, t);
     row[0] = cell_text("a,b");
@@ -25,8 +26,9 @@ static void a_table_as_csv_keeps_every_figure_and_quotes_words(void **state)
     struct rt_string csv = {0};
     report_init(&r);
     table_to_csv(small_table(&r, report_section(&r, "x", "X", "Q?", NULL)), &csv);
-    assert_string_equal(rt_string_cstr(&csv), "\"set, \"\"ting\"\"\",P50 (ms),P50 low (ms),P50 high (ms),n\n"
-                                              "\"a,b\",2,1,3.25,12345\n<b>,0.5,,,\n");
+    assert_string_equal(rt_string_cstr(&csv),
+                        "\"set, \"\"ting\"\"\",P50 (ms),P50 low (ms),P50 high (ms),n\n"
+                        "\"a,b\",2,1,3.25,12345\n<b>,0.5,,,\n");
     rt_string_deinit(&csv);
     report_deinit(&r);
 }
@@ -51,7 +53,8 @@ static void a_page_escapes_words_and_names_nothing_outside_itself(void **state)
     assert_non_null(strstr(page, "does not hold:</span> water is dry"));
     assert_non_null(strstr(page, "quick form"));
     assert_non_null(strstr(page, "2.00<small>[1.00, 3.25]</small>"));
-    static const char *const outside[] = {"http://", "https://", "<script", "src=", "@import", "url("};
+    static const char *const outside[] = {"http://", "https://", "<script",
+                                          "src=",    "@import",  "url("};
     for (size_t i = 0; i < ARRAY_LEN(outside); i++)
         if (strstr(page, outside[i]))
             fail_msg("the page holds %s", outside[i]);
@@ -83,7 +86,8 @@ static void the_boxes_of_a_stack_stand_on_each_other(void **state)
     struct report r;
     struct rt_string data = {0}, script = {0};
     report_init(&r);
-    struct plot *p = report_plot(&r, report_section(&r, "x", "X", "Q?", NULL), "stack", "T \"quoted\"", PLOT_STACK, "x", "y");
+    struct plot *p = report_plot(&r, report_section(&r, "x", "X", "Q?", NULL), "stack",
+                                 "T \"quoted\"", PLOT_STACK, "x", "y");
     p->x_names = names;
     for (int k = 0; k < 2; k++) {
         struct plot_series *s = plot_series(&r, p, k ? "C" : "A");
@@ -92,7 +96,9 @@ static void the_boxes_of_a_stack_stand_on_each_other(void **state)
     }
     plot_data(p, &data);
     plot_script(p, "/tmp/stack", &script);
-    assert_string_equal(rt_string_cstr(&data), "0 0.5 -0.3 0.3 0 1\n1 5 0.7 1.3 0 10\n\n\n0 2 -0.3 0.3 1 3\n1 15.5 0.7 1.3 10 21\n");
+    assert_string_equal(
+        rt_string_cstr(&data),
+        "0 0.5 -0.3 0.3 0 1\n1 5 0.7 1.3 0 10\n\n\n0 2 -0.3 0.3 1 3\n1 15.5 0.7 1.3 10 21\n");
     assert_non_null(strstr(rt_string_cstr(&script), "set title \"T \\\"quoted\\\"\""));
     assert_non_null(strstr(rt_string_cstr(&script), "(\"one\" 0, \"two\" 1)"));
     rt_string_deinit(&data);
@@ -104,8 +110,12 @@ static void a_plot_in_the_page_takes_its_colour_of_text_and_leaves_the_head_behi
 {
     (void)state;
     struct rt_string out = {0};
-    plot_inline(RT_BYTES("<?xml version='1'?>\n<svg viewBox='0 0 1 1'><path stroke='black' fill=\"black\" x='blacker'/></svg>"), &out);
-    assert_string_equal(rt_string_cstr(&out), "<svg viewBox='0 0 1 1'><path stroke=\"currentColor\" fill=\"currentColor\" x='blacker'/></svg>");
+    plot_inline(RT_BYTES("<?xml version='1'?>\n<svg viewBox='0 0 1 1'><path stroke='black' "
+                         "fill=\"black\" x='blacker'/></svg>"),
+                &out);
+    assert_string_equal(rt_string_cstr(&out),
+                        "<svg viewBox='0 0 1 1'><path stroke=\"currentColor\" "
+                        "fill=\"currentColor\" x='blacker'/></svg>");
     rt_string_deinit(&out);
 }
 
@@ -126,7 +136,9 @@ static enum options_result read_words(struct lab_options *o, struct why *why, ch
 static void wrong_options_are_refused_with_what_is_right(void **state)
 {
     (void)state;
-    static const struct { const char *words[5], *says; } rows[] = {
+    static const struct {
+        const char *words[5], *says;
+    } rows[] = {
         {{"kvlab", "etcd", "--tirals", "3"}, "did you mean --trials?"},
         {{"kvlab", "etcd", "--trials", "0"}, "from 1 to 100"},
         {{"kvlab", "etcd", "--trial-length", "1h"}, "from 100ms to 10m0s"},
@@ -139,7 +151,8 @@ static void wrong_options_are_refused_with_what_is_right(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct lab_options o;
         struct why why = {{0}};
-        if (read_words(&o, &why, (char **)rows[i].words) != OPTIONS_WRONG || !strstr(why.text, rows[i].says))
+        if (read_words(&o, &why, (char **)rows[i].words) != OPTIONS_WRONG ||
+            !strstr(why.text, rows[i].says))
             fail_msg("row %zu: wanted \"%s\", got \"%s\"", i, rows[i].says, why.text);
     }
 }
@@ -157,13 +170,15 @@ static void the_nearest_name_is_found_and_none_where_none_is_near(void **state)
 static void a_metric_is_the_sum_of_its_lines_and_not_of_its_namesakes(void **state)
 {
     (void)state;
-    static const char text[] = "# HELP kvd_x words\nkvd_x{To=\"a b\"} 2\nkvd_x 3.5\nkvd_x_total 100\nother 7\r\n";
+    static const char text[] =
+        "# HELP kvd_x words\nkvd_x{To=\"a b\"} 2\nkvd_x 3.5\nkvd_x_total 100\nother 7\r\n";
     assert_true(metric_of(text, "kvd_x") == 5.5);
     assert_true(metric_of(text, "other") == 7);
     assert_true(metric_of(text, "kvd") == 0);
 }
 
-static void add_stage(struct stage_reading *r, const char *name, uint64_t peer, int64_t ns, uint64_t times)
+static void add_stage(struct stage_reading *r, const char *name, uint64_t peer, int64_t ns,
+                      uint64_t times)
 {
     struct stage *s = &r->stages[r->count++];
     snprintf(s->name, sizeof s->name, "%s", name);
@@ -210,10 +225,13 @@ static void a_window_of_stages_is_what_came_between_two_readings(void **state)
 static void a_wall_time_is_shown_as_its_date(void **state)
 {
     (void)state;
-    static const struct { int64_t s; const char *text, *compact; } rows[] = {{0, "1970-01-01 00:00:00", "19700101-000000"},
-                                                                             {951782399, "2000-02-28 23:59:59", "20000228-235959"},
-                                                                             {951782400, "2000-02-29 00:00:00", "20000229-000000"},
-                                                                             {1795466400, "2026-11-23 20:40:00", "20261123-204000"}};
+    static const struct {
+        int64_t s;
+        const char *text, *compact;
+    } rows[] = {{0, "1970-01-01 00:00:00", "19700101-000000"},
+                {951782399, "2000-02-28 23:59:59", "20000228-235959"},
+                {951782400, "2000-02-29 00:00:00", "20000229-000000"},
+                {1795466400, "2026-11-23 20:40:00", "20261123-204000"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char text[32], compact[32];
         machine_date(rows[i].s * RT_SECOND, text, sizeof text, compact, sizeof compact);

@@ -14,10 +14,13 @@ static void a_quantile_is_the_smallest_value_that_enough_do_not_exceed(void **st
     stat_sort(v, 100);
     for (int i = 1; i < 100; i++)
         assert_true(v[i - 1] < v[i]);
-    static const struct { double q, value; } rows[] = {{0, 1}, {0.01, 1}, {0.5, 50}, {0.501, 51}, {0.99, 99}, {0.999, 100}, {1, 100}};
+    static const struct {
+        double q, value;
+    } rows[] = {{0, 1}, {0.01, 1}, {0.5, 50}, {0.501, 51}, {0.99, 99}, {0.999, 100}, {1, 100}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (stat_quantile(v, 100, rows[i].q) != rows[i].value)
-            fail_msg("quantile %g: wanted %g, got %g", rows[i].q, rows[i].value, stat_quantile(v, 100, rows[i].q));
+            fail_msg("quantile %g: wanted %g, got %g", rows[i].q, rows[i].value,
+                     stat_quantile(v, 100, rows[i].q));
     assert_true(stat_quantile(v, 0, 0.5) == 0);
     assert_true(stat_median((double[]){3, 1, 2}, 3) == 2);
     assert_true(stat_median((double[]){4, 1, 2, 3}, 4) == 2.5);
@@ -35,8 +38,10 @@ static void a_spread_keeps_median_lowest_and_highest(void **state)
 static void an_obvious_difference_of_six_pairs_is_called_one_and_of_five_is_not(void **state)
 {
     (void)state;
-    static const double a[] = {1.0, 1.1, 0.9, 1.0, 1.05, 0.95}, b[] = {2.0, 2.2, 1.9, 2.1, 2.0, 2.05};
-    struct stat_difference six = stat_difference_of(a, b, 6, 1), five = stat_difference_of(a, b, 5, 1);
+    static const double a[] = {1.0, 1.1, 0.9, 1.0, 1.05, 0.95},
+                        b[] = {2.0, 2.2, 1.9, 2.1, 2.0, 2.05};
+    struct stat_difference six = stat_difference_of(a, b, 6, 1),
+                           five = stat_difference_of(a, b, 5, 1);
     assert_true(six.differs);
     assert_true(six.low > 0.8 && six.high < 1.3 && six.low <= six.value && six.value <= six.high);
     assert_false(five.differs);
@@ -59,7 +64,8 @@ static void the_same_seed_gives_the_same_interval(void **state)
 }
 
 /* Pairs that do not differ, with noise as latencies have it: seldom may a difference be called. */
-static void where_nothing_differs_a_difference_is_called_at_most_seven_times_in_a_hundred(void **state)
+static void
+where_nothing_differs_a_difference_is_called_at_most_seven_times_in_a_hundred(void **state)
 {
     (void)state;
     enum { RUNS = 400 };
@@ -155,7 +161,8 @@ static void the_buckets_of_list_latencies_count_every_request_once(void **state)
     for (int b = 0; b <= KUBE_BUCKETS; b++) {
         sum += a.expected[b];
         if (fabs(a.expected[b] - (double)a.counts[b]) > COUNT * 0.03)
-            fail_msg("bucket %d: %g expected, %lu counted", b, a.expected[b], (unsigned long)a.counts[b]);
+            fail_msg("bucket %d: %g expected, %lu counted", b, a.expected[b],
+                     (unsigned long)a.counts[b]);
     }
     assert_true(fabs(sum - COUNT) < 0.01);
     assert_true(fabs(a.p50_ms - 30) < 2);

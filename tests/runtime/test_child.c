@@ -15,7 +15,8 @@ static int status_of(const char *const *argv, const char *out)
     struct rt_child *c;
     struct why why;
     int status = -1;
-    if (rt_spawn(&(struct rt_command){.argv = argv, .stdout_path = out, .stderr_path = out}, &c, &why))
+    if (rt_spawn(&(struct rt_command){.argv = argv, .stdout_path = out, .stderr_path = out}, &c,
+                 &why))
         fail_msg("%s", why.text);
     assert_int_equal(rt_wait_child(c, rt_after_ns(60 * RT_SECOND), &status), 0);
     rt_child_free(c);
@@ -29,7 +30,9 @@ static void a_child_tells_its_exit_status_and_its_words_go_to_the_file(void **st
     uint8_t *data;
     size_t len;
     close(mkstemp(path));
-    assert_int_equal(status_of((const char *const[]){"sh", "-c", "echo one; echo two >&2; exit 7", NULL}, path), 7);
+    assert_int_equal(
+        status_of((const char *const[]){"sh", "-c", "echo one; echo two >&2; exit 7", NULL}, path),
+        7);
     assert_int_equal(rt_read_file(path, 100, &data, &len), 0);
     assert_int_equal(len, 8);
     assert_memory_equal(data, "one\ntwo\n", 8);
@@ -42,7 +45,10 @@ static void a_program_that_is_not_there_is_an_error_with_its_name(void **state)
     (void)state;
     struct rt_child *c;
     struct why why = {{0}};
-    assert_int_equal(rt_spawn(&(struct rt_command){.argv = (const char *const[]){"no-such-program", NULL}}, &c, &why), -ENOENT);
+    assert_int_equal(
+        rt_spawn(&(struct rt_command){.argv = (const char *const[]){"no-such-program", NULL}}, &c,
+                 &why),
+        -ENOENT);
     assert_non_null(strstr(why.text, "no-such-program"));
 }
 
@@ -51,7 +57,13 @@ static void a_program_that_is_not_there_is_an_error_with_its_name(void **state)
 static void a_child_has_no_signal_blocked_or_ignored(void **state)
 {
     (void)state;
-    assert_int_equal(status_of((const char *const[]){"sh", "-c", "grep -E '^Sig(Blk|Ign):[[:space:]]*0*(180000000)?$' /proc/self/status | wc -l | grep -qx 2", NULL}, NULL), 0);
+    assert_int_equal(
+        status_of((const char *const[]){"sh", "-c",
+                                        "grep -E '^Sig(Blk|Ign):[[:space:]]*0*(180000000)?$' "
+                                        "/proc/self/status | wc -l | grep -qx 2",
+                                        NULL},
+                  NULL),
+        0);
 }
 
 static void a_wait_ends_at_its_deadline_and_a_signal_ends_the_child(void **state)
@@ -60,7 +72,10 @@ static void a_wait_ends_at_its_deadline_and_a_signal_ends_the_child(void **state
     struct rt_child *c;
     struct why why;
     int status = -1;
-    assert_int_equal(rt_spawn(&(struct rt_command){.argv = (const char *const[]){"sleep", "600", NULL}}, &c, &why), 0);
+    assert_int_equal(
+        rt_spawn(&(struct rt_command){.argv = (const char *const[]){"sleep", "600", NULL}}, &c,
+                 &why),
+        0);
     assert_int_equal(rt_wait_child(c, rt_after_ns(5 * RT_MS), &status), -ETIMEDOUT);
     assert_int_equal(rt_wait_child(c, 0, &status), -ETIMEDOUT);
     assert_int_equal(rt_kill(c, SIGTERM), 0);

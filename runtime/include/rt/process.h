@@ -25,10 +25,10 @@ bool rt_is_terminal(int fd);
 struct rt_child;
 
 struct rt_command {
-    const char *const *argv;  // ends in NULL; argv[0] is a path, or a name looked up in PATH
-    const char *const *envp;  // ends in NULL; NULL: our own
-    const char *stdout_path;  // appended to; NULL: thrown away
-    const char *stderr_path;  // the same; may be the same file
+    const char *const *argv; // ends in NULL; argv[0] is a path, or a name looked up in PATH
+    const char *const *envp; // ends in NULL; NULL: our own
+    const char *stdout_path; // appended to; NULL: thrown away
+    const char *stderr_path; // the same; may be the same file
 };
 
 /* Start a program: stdin empty, no signal blocked or ignored, in a process group of its own, so that

@@ -238,6 +238,7 @@ void member_stop(struct member *m, int64_t deadline_ns)
     rt_waitgroup_wait(&m->callers, RT_FOREVER); // each was woken
     lease_clock_stop(m);
     peers_stop(m);
+    snapshots_stop(m);
     core_quiet(m);
     rt_waitgroup_wait(&m->helpers, RT_FOREVER);
     applier_stop(m);

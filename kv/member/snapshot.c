@@ -174,6 +174,40 @@ static int stream_rows(struct stream *s, struct rt_conn *conn, struct frame_batc
     return err ? err : wait_result(conn, why);
 }
 
+/* Where snapshots_stop finds the connection of a stream. False: it was there already. */
+static bool enlist(struct snapshots *s, struct rt_conn *conn)
+{
+    rt_mutex_lock(&s->lock);
+    bool go_on = !s->stopped;
+    for (int i = 0; i < MEMBER_SNAPSHOTS_OUT && go_on; i++)
+        if (!s->out[i]) {
+            s->out[i] = conn;
+            break;
+        }
+    rt_mutex_unlock(&s->lock);
+    return go_on;
+}
+
+static void delist(struct snapshots *s, struct rt_conn *conn)
+{
+    rt_mutex_lock(&s->lock);
+    for (int i = 0; i < MEMBER_SNAPSHOTS_OUT; i++)
+        if (s->out[i] == conn)
+            s->out[i] = NULL;
+    rt_mutex_unlock(&s->lock);
+}
+
+void snapshots_stop(struct member *m)
+{
+    struct snapshots *s = &m->snapshots;
+    rt_mutex_lock(&s->lock);
+    s->stopped = true;
+    for (int i = 0; i < MEMBER_SNAPSHOTS_OUT; i++)
+        if (s->out[i])
+            rt_conn_close(s->out[i]);
+    rt_mutex_unlock(&s->lock);
+}
+
 static int stream_to(struct stream *s, struct peer *p, struct why *why)
 {
     struct rt_conn *conn;
@@ -185,9 +219,10 @@ static int stream_to(struct stream *s, struct peer *p, struct why *why)
     begin.snapshot = &s->snapshot;
     peer_put_snapshot_begin(&batch, &begin);
     rt_conn_set_write_deadline(conn, rt_after_ns(WRITE_MS * RT_MS));
-    err = peer_write_batch(conn, &batch);
+    err = enlist(&s->m->snapshots, conn) ? peer_write_batch(conn, &batch) : MEMBER_STOPPED;
     if (!err)
         err = stream_rows(s, conn, &batch, why);
+    delist(&s->m->snapshots, conn);
     frame_batch_deinit(&batch);
     rt_conn_close(conn);
     rt_conn_unref(conn);

@@ -10,6 +10,7 @@
  * What raft carries as a snapshot's `block` is an rt_buf whose bytes are a struct snapshot_image or a
  * struct snapshot_in; its release closes what it holds. */
 #pragma once
+#include "kv/member/limits.h"
 #include "raft/raft.h"
 #include <rt/alloc.h>
 #include <rt/net.h>
@@ -39,6 +40,8 @@ struct snapshots {
     struct rt_buf *ready; // lock: an image nobody has taken, or NULL
     bool opening;         // lock
     uint32_t streams;     // lock
+    struct rt_conn *out[MEMBER_SNAPSHOTS_OUT]; // lock: of streams that are connected; NULL: none
+    bool stopped;                              // lock
     bool receiving;       // lock: one at a time
 };
 
@@ -48,4 +51,6 @@ int snapshot_for_raft(struct member *m, uint64_t to, struct raft_snapshot *out);
 void snapshot_send(struct member *m, struct raft_message *message);
 /* An accepted connection is a snapshot's: read it to its end. */
 void snapshot_receive(struct member *m, uint64_t from, struct rt_conn *conn);
+/* End the streams that are under way: a follower that hangs must not hold up our end. */
+void snapshots_stop(struct member *m);
 void snapshots_deinit(struct member *m);

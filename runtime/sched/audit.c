@@ -34,9 +34,10 @@ __attribute__((no_sanitize("address"), no_sanitize("thread"))) void audit_frames
     while (at > last && at % sizeof(void *) == 0 && at <= top - 2 * sizeof(void *)) {
         const uintptr_t *words = (const uintptr_t *)at;
         if (!is_ours(words[1]))
-            rt_fatal("goroutine %llu (%s) was preempted with a library below it (return address 0x%lx):"
-                     " put rt_nopreempt_begin and rt_nopreempt_end around the call that calls back",
-                     (unsigned long long)gp->id, gp->name ? gp->name : "?", (unsigned long)words[1]);
+            rt_fatal(
+                "goroutine %llu (%s) was preempted with a library below it (return address 0x%lx):"
+                " put rt_nopreempt_begin and rt_nopreempt_end around the call that calls back",
+                (unsigned long long)gp->id, gp->name ? gp->name : "?", (unsigned long)words[1]);
         last = at;
         at = words[0];
     }

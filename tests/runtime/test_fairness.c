@@ -108,8 +108,8 @@ static int urgent_pairs_and_pairs(void *arg)
 static void urgent_and_readied_ones_together_do_not_starve_the_ring(void **state)
 {
     (void)state;
-    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = NEVER_MS},
-                         urgent_pairs_and_pairs), 0);
+    assert_int_equal(
+        run((struct rt_options){.procs = 1, .slice_ms = NEVER_MS}, urgent_pairs_and_pairs), 0);
 }
 
 /* ---- other Ps ---- */
@@ -129,8 +129,8 @@ static int queue_urgent_and_compute(void *arg)
 static void an_urgent_one_behind_a_long_turn_is_fetched_by_an_idle_p(void **state)
 {
     (void)state;
-    assert_int_equal(run((struct rt_options){.procs = 2, .slice_ms = NEVER_MS},
-                         queue_urgent_and_compute), 0);
+    assert_int_equal(
+        run((struct rt_options){.procs = 2, .slice_ms = NEVER_MS}, queue_urgent_and_compute), 0);
 }
 
 static void compute_until_done(void *arg)
@@ -200,8 +200,10 @@ static int sleep_beside_hogs(void *arg)
 static void a_due_timer_does_not_wait_for_the_end_of_a_slice(void **state)
 {
     (void)state;
-    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = NEVER_MS}, sleep_beside_hogs), 0);
-    assert_int_equal(run((struct rt_options){.procs = 2, .slice_ms = NEVER_MS}, sleep_beside_hogs), 0);
+    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = NEVER_MS}, sleep_beside_hogs),
+                     0);
+    assert_int_equal(run((struct rt_options){.procs = 2, .slice_ms = NEVER_MS}, sleep_beside_hogs),
+                     0);
 }
 
 static void sleep_for_ever(void *arg)
@@ -261,7 +263,8 @@ static int hold_while_needed(void *arg)
 static void need_does_not_stop_who_holds_a_mutex(void **state)
 {
     (void)state;
-    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = NEVER_MS}, hold_while_needed), 0);
+    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = NEVER_MS}, hold_while_needed),
+                     0);
 }
 
 static void take_turns(void *arg)
@@ -317,7 +320,8 @@ static int hold_and_wait_for_another(void *arg)
 static void who_holds_a_mutex_for_ever_is_stopped_all_the_same(void **state)
 {
     (void)state;
-    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = 2}, hold_and_wait_for_another), 0);
+    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = 2}, hold_and_wait_for_another),
+                     0);
 }
 
 int main(void)

@@ -84,30 +84,46 @@ static bool holds(const struct model *m, const void *first, size_t *states_out)
 
 /* ---- idle.h ---- */
 
-enum { // rules that can be left out
-    LOOK_AFTER_GIVING_UP = 1,  // (F)
-    LOOK_AFTER_FINDING = 2,    // by a spinner that stops
-    BARRIER = 4,               // (B)
-    SECOND_TRY = 8,            // (G)
+enum {                        // rules that can be left out
+    LOOK_AFTER_GIVING_UP = 1, // (F)
+    LOOK_AFTER_FINDING = 2,   // by a spinner that stops
+    BARRIER = 4,              // (B)
+    SECOND_TRY = 8,           // (G)
 };
 
 enum pc {
-    NOBODY,                    // an M that can still be started
-    ASLEEP, RUNS, DONE,        // nothing to do: RUNS keeps its P for ever
+    NOBODY, // an M that can still be started
+    ASLEEP,
+    RUNS,
+    DONE, // nothing to do: RUNS keeps its P for ever
     SUBMITS,
-    WAKE_BARRIER, WAKE_SEES_IDLE, WAKE_SEES_SPINNERS, WAKE_CLAIMS, WAKE_TAKES_P, WAKE_GIVES, WAKE_UNDOES,
-    SEARCHES, BECOMES_SPINNER, SPINS, GIVES_UP, STOPS_SPINNING, LOOKS_AGAIN, RETAKES, LIES_DOWN,
-    FOUND, LOOKS_BEHIND,
+    WAKE_BARRIER,
+    WAKE_SEES_IDLE,
+    WAKE_SEES_SPINNERS,
+    WAKE_CLAIMS,
+    WAKE_TAKES_P,
+    WAKE_GIVES,
+    WAKE_UNDOES,
+    SEARCHES,
+    BECOMES_SPINNER,
+    SPINS,
+    GIVES_UP,
+    STOPS_SPINNING,
+    LOOKS_AGAIN,
+    RETAKES,
+    LIES_DOWN,
+    FOUND,
+    LOOKS_BEHIND,
 };
 
 struct agent {
-    uint8_t pc, then;      // then: where waking returns to
+    uint8_t pc, then; // then: where waking returns to
     uint8_t spinning, was_spinning;
     uint8_t submits, buffered; // left to submit; stored, but not yet to be seen
 };
 
 struct scene {
-    uint8_t is_state;      // 1
+    uint8_t is_state; // 1
     uint8_t work, idle_ps, spinners;
     struct agent agents[AGENTS];
     uint8_t pad[STATE_BYTES - 4 - AGENTS * sizeof(struct agent)];
@@ -263,7 +279,8 @@ static bool step_agent(struct scene *s, struct agent *a, int choice, unsigned wi
 static void sort_agents(struct scene *s)
 {
     for (int i = 1; i < AGENTS; i++)
-        for (int j = i; j > 0 && memcmp(&s->agents[j - 1], &s->agents[j], sizeof(struct agent)) < 0; j--) {
+        for (int j = i; j > 0 && memcmp(&s->agents[j - 1], &s->agents[j], sizeof(struct agent)) < 0;
+             j--) {
             struct agent other = s->agents[j];
             s->agents[j] = s->agents[j - 1];
             s->agents[j - 1] = other;
@@ -285,7 +302,8 @@ static bool idle_is_good(const void *state, bool ended)
     int spinning = 0;
     for (int i = 0; i < AGENTS; i++) {
         const struct agent *a = &s->agents[i];
-        spinning += a->spinning || a->pc == WAKE_TAKES_P || a->pc == WAKE_GIVES || a->pc == WAKE_UNDOES;
+        spinning +=
+            a->spinning || a->pc == WAKE_TAKES_P || a->pc == WAKE_GIVES || a->pc == WAKE_UNDOES;
     }
     if (spinning != s->spinners || s->spinners > AGENTS)
         return false;
@@ -356,15 +374,15 @@ static void without_the_waker_s_second_try_work_is_lost(void **state)
 
 /* ---- gmp.h (A), (B): a park and its ready ---- */
 
-enum { // what can be done wrong
-    LOOKS_THEN_STORES = 1,      // ready: not one locked instruction
-    QUEUES_BEFORE_LEAVING = 2,  // the parker is to be seen as parked on its own stack
-    FORGETS_THE_TOKEN = 4,      // park: does not look whether the ready came first
+enum {                         // what can be done wrong
+    LOOKS_THEN_STORES = 1,     // ready: not one locked instruction
+    QUEUES_BEFORE_LEAVING = 2, // the parker is to be seen as parked on its own stack
+    FORGETS_THE_TOKEN = 4,     // park: does not look whether the ready came first
 };
 
 enum { WORD_NOT_PARKED, WORD_PARKED, WORD_WOKEN };
-enum { GOES, LEAVES, ARRIVED, OFF, QUEUED };        // the goroutine
-enum { READY, STORES, READY_DONE };                 // its waker
+enum { GOES, LEAVES, ARRIVED, OFF, QUEUED }; // the goroutine
+enum { READY, STORES, READY_DONE };          // its waker
 
 struct meeting {
     uint8_t is_state;

@@ -78,7 +78,7 @@ $B/cmd-kvlab-parts.rt_go.o: $(patsubst %,$B/%.o,$(filter-out %/main.c,$(wildcard
 
 $B/gen/%.pb-c.c $B/gen/%.pb-c.h: %.proto
 	@mkdir -p $(@D); echo "  PROTO $<"; protoc-c -I. --c_out=$B/gen $<
-$B/gen/%.pb-c.c.o: $B/gen/%.pb-c.c
+$B/gen/%.pb-c.c.o: $B/gen/%.pb-c.c | $(GEN_C)
 	@echo "  CC    $<"; $(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 $B/%.c.o: %.c | $(GEN_C)
 	@mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@

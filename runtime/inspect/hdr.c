@@ -7,9 +7,10 @@
  *
  * so steps 128 * (shift + 1) .. + 127 belong to one doubling, and the formula holds at its seams.
  *
- * An rt_hdr has a set of counters for each P. Only goroutines of that P write there, but for one that
- * was moved between asking for the P and counting: hence atomic additions, which cost little while
- * the line is the P's own. Nothing orders them: a reader sees each count at some instant. */
+ * An rt_hdr has a set of counters for each P. Code of the runtime is not preempted, so while it
+ * records it is the only writer of its P's counters: a relaxed load and store each, no locked
+ * instruction. Who has no P (or one beyond the sets) adds to set 0 atomically. Nothing orders them: a
+ * reader sees each count at some instant. */
 #include "runtime/inspect/hdr.h"
 #include "rt/time.h"
 #include "runtime/inspect/number.h"
@@ -28,7 +29,7 @@ struct shard {
 } __attribute__((aligned(64)));
 
 struct rt_hdr {
-    _Atomic(struct shard *) shards[HDR_SHARDS]; // by P; made by who records there first, (A)
+    _Atomic(struct shard *) shards[HDR_SHARDS]; // 0, then by P; made by who records first, (A)
 };
 
 static_assert(RT_HDR_BUCKETS == 3584, "what the header says");
@@ -79,21 +80,37 @@ static struct shard *make_shard(struct rt_hdr *h, unsigned i)
     return there;
 }
 
-void rt_hdr_record(struct rt_hdr *h, int64_t ns)
+static void record_alone(struct shard *s, uint32_t bucket, int64_t ns)
 {
-    int p = sched_p_index();
-    unsigned i = p > 0 ? (unsigned)p % HDR_SHARDS : 0;
-    struct shard *s = load_acquire(&h->shards[i]);
-    if (!s)
-        s = make_shard(h, i);
-    if (ns < 0)
-        ns = 0;
+    if (load_relaxed(&s->max_ns) < ns)
+        store_relaxed(&s->max_ns, ns);
+    store_relaxed(&s->buckets[bucket], load_relaxed(&s->buckets[bucket]) + 1);
+    store_relaxed(&s->sum_ns, load_relaxed(&s->sum_ns) + ns);
+}
+
+static void record_among_others(struct shard *s, uint32_t bucket, int64_t ns)
+{
     int64_t max = load_relaxed(&s->max_ns);
     while (max < ns && !atomic_compare_exchange_weak_explicit(
                            &s->max_ns, &max, ns, memory_order_relaxed, memory_order_relaxed))
         ;
-    atomic_fetch_add_explicit(&s->buckets[rt_hdr_bucket(ns)], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->buckets[bucket], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->sum_ns, ns, memory_order_relaxed);
+}
+
+void rt_hdr_record(struct rt_hdr *h, int64_t ns)
+{
+    int p = sched_p_index();
+    unsigned i = p >= 0 && p < HDR_SHARDS - 1 ? (unsigned)p + 1 : 0;
+    struct shard *s = load_acquire(&h->shards[i]); // (A)
+    if (!s)
+        s = make_shard(h, i);
+    if (ns < 0)
+        ns = 0;
+    if (i)
+        record_alone(s, rt_hdr_bucket(ns), ns);
+    else
+        record_among_others(s, rt_hdr_bucket(ns), ns);
 }
 
 /* ---- With one owner ---- */

@@ -29,7 +29,7 @@ enum {
 struct rt_hdr;
 struct rt_hdr *rt_hdr_new(void);
 void rt_hdr_free(struct rt_hdr *h); // NULL is allowed
-/* Two relaxed atomic additions on the calling P's own counters.  Context: any thread; never parks. */
+/* Two additions to the calling P's own counters.  Context: any thread; never parks. */
 void rt_hdr_record(struct rt_hdr *h, int64_t ns);
 
 /* ---- With one owner ---- */

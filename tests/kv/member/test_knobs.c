@@ -17,7 +17,8 @@ static void must_set(struct cluster *c, int i, const char *name, const char *val
         fail_msg("%s %s: %s", name, value, why.text);
 }
 
-static struct member_knob knob_of(struct cluster *c, int i, const char *name)
+static __attribute__((noinline)) struct member_knob knob_of(struct cluster *c, int i,
+                                                            const char *name)
 {
     struct member_knob all[MEMBER_KNOBS_MAX];
     uint32_t count = member_knobs(c->member[i], all, MEMBER_KNOBS_MAX);

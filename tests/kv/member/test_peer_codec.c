@@ -89,6 +89,28 @@ static void a_message_with_entries_comes_back_as_it_was(void **state)
     frame_batch_deinit(&b);
 }
 
+static void the_stamps_of_an_append_and_of_its_answer_come_back_as_they_were(void **state)
+{
+    (void)state;
+    struct raft_message m = sample(NULL, 0);
+    struct peer_stamps stamps = {INT64_MAX - 5, UINT64_MAX, 0, 123456};
+    struct frame_batch b = {0};
+    struct frame f;
+    struct peer_inbound *in;
+    peer_put_raft(&b, &m, &stamps);
+    peer_put_raft(&b, &m, &(struct peer_stamps){.sync_ns = 5}); // without a time of sending: none
+    struct rt_buf *wire = on_the_wire(&b);
+    assert_int_equal(peer_get_raft(wire, payload_at(wire, 0, &f), &in), 0);
+    assert_memory_equal(&in->stamps, &stamps, sizeof stamps);
+    peer_inbound_free(in);
+    struct rt_bytes second = payload_at(wire, FRAME_HEADER_BYTES + f.len, &f);
+    assert_int_equal(peer_get_raft(wire, second, &in), 0);
+    assert_int_equal(in->stamps.sync_ns, 0);
+    peer_inbound_free(in);
+    rt_buf_unref(wire);
+    frame_batch_deinit(&b);
+}
+
 static void a_snapshots_configuration_comes_back_as_it_was(void **state)
 {
     (void)state;
@@ -237,6 +259,7 @@ static void small_talk_comes_back_as_it_was(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_checksum_is_crc32c),
     cmocka_unit_test(a_message_with_entries_comes_back_as_it_was),
+    cmocka_unit_test(the_stamps_of_an_append_and_of_its_answer_come_back_as_they_were),
     cmocka_unit_test(a_snapshots_configuration_comes_back_as_it_was),
     cmocka_unit_test(no_changed_bit_of_a_frames_header_passes),
     cmocka_unit_test(a_frame_of_impossible_length_or_kind_is_refused),

@@ -226,8 +226,10 @@ static struct cluster *cluster_new(struct lab *lab, const struct cluster_spec *s
         struct member *m = &c->members[i];
         m->cluster = c;
         snprintf(m->name, sizeof m->name, "m%u", i + 1);
-        snprintf(m->log_path, sizeof m->log_path, "%s/%s.log", c->folder, m->name);
-        snprintf(m->data_path, sizeof m->data_path, "%s/%s", c->folder, m->name);
+        snprintf(m->log_path, sizeof m->log_path, "%s/members/%s/m%u.log", lab->folder, spec->name,
+                 i + 1);
+        snprintf(m->data_path, sizeof m->data_path, "%s/members/%s/m%u", lab->folder, spec->name,
+                 i + 1);
         if (!c->is_ours)
             snprintf(m->endpoint, sizeof m->endpoint, "%s", lab->options->endpoints[i]);
     }

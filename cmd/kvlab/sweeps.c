@@ -220,7 +220,8 @@ static void check_bounds(struct lab *lab, struct section *s, const struct delay 
         return;
     for (int i = 0; i < 3 && d->bounded[i]; i++)
         check_bound(lab, s, d, m, d->bounded[i], false);
-    for (int i = 0; i < 3 && d->followers[i]; i++)
+    bool has_followers = m->setting->cluster->count > 1;
+    for (int i = 0; i < 3 && d->followers[i] && has_followers; i++)
         check_bound(lab, s, d, m, d->followers[i], true);
 }
 

@@ -141,6 +141,7 @@ fmt:                        ## rewrite the sources in the house's format
 install: all                ## install programs, the runtime library and the systemd unit under PREFIX
 	install -D -m 755 $B/kvd $(DESTDIR)$(PREFIX)/bin/kvd
 	install -D -m 755 $B/kvctl $(DESTDIR)$(PREFIX)/bin/kvctl
+	install -D -m 755 $B/kvlab $(DESTDIR)$(PREFIX)/bin/kvlab
 	install -D -m 644 $B/librt.a $(DESTDIR)$(PREFIX)/lib/librt.a
 	install -D -m 644 runtime/rt_go.ld $(DESTDIR)$(PREFIX)/lib/rt_go.ld
 	install -d $(DESTDIR)$(PREFIX)/include/rt

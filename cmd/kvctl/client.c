@@ -39,7 +39,8 @@ static int dial(struct kvctl *k, const char *endpoint, struct why *why)
     return 0;
 }
 
-static int unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessageDescriptor *type, void *answer_out)
+static int unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessageDescriptor *type,
+                  void *answer_out)
 {
     ProtobufCMessage *message;
     int err = fields_unpack(type, bytes, &k->answers, SIZE_MAX, &message);
@@ -48,16 +49,18 @@ static int unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessage
     return err;
 }
 
-int kvctl_unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessageDescriptor *type, void *answer_out)
+int kvctl_unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessageDescriptor *type,
+                 void *answer_out)
 {
     int err = unpack(k, bytes, type, answer_out);
-    return err ? kvctl_fail(KVCTL_ERROR, "%s sent an answer that is no %s: %s", k->client_endpoint, type->short_name,
-                            fields_error_text(err))
+    return err ? kvctl_fail(KVCTL_ERROR, "%s sent an answer that is no %s: %s", k->client_endpoint,
+                            type->short_name, fields_error_text(err))
                : 0;
 }
 
-int kvctl_call_at(struct kvctl *k, const char *endpoint, const char *path, const struct rt_string *request,
-                  const ProtobufCMessageDescriptor *type, void *answer_out, struct grpc_status *status)
+int kvctl_call_at(struct kvctl *k, const char *endpoint, const char *path,
+                  const struct rt_string *request, const ProtobufCMessageDescriptor *type,
+                  void *answer_out, struct grpc_status *status)
 {
     struct why why = {{0}};
     if (dial(k, endpoint, &why)) {
@@ -74,7 +77,8 @@ int kvctl_call_at(struct kvctl *k, const char *endpoint, const char *path, const
     rt_buf_unref(answer);
     if (err) {
         status->code = GRPC_INTERNAL;
-        snprintf(status->text, sizeof status->text, "the answer is no %s: %s", type->short_name, fields_error_text(err));
+        snprintf(status->text, sizeof status->text, "the answer is no %s: %s", type->short_name,
+                 fields_error_text(err));
     }
     return err ? GRPC_INTERNAL : 0;
 }
@@ -94,7 +98,9 @@ int kvctl_call(struct kvctl *k, const char *path, const struct rt_string *reques
         int code = kvctl_call_at(k, k->endpoints[i], path, request, type, answer_out, &status);
         return code ? kvctl_fail(KVCTL_ERROR, "%s", status.text) : 0;
     }
-    return kvctl_fail(KVCTL_ERROR, k->endpoint_count > 1 ? "no endpoint answers: %s, and so on" : "%s", first.text);
+    return kvctl_fail(KVCTL_ERROR,
+                      k->endpoint_count > 1 ? "no endpoint answers: %s, and so on" : "%s",
+                      first.text);
 }
 
 int kvctl_stream(struct kvctl *k, const char *path, struct grpc_stream **out)
@@ -111,7 +117,9 @@ int kvctl_stream(struct kvctl *k, const char *path, struct grpc_stream **out)
         int code = grpc_stream_open(k->client, path, NULL, 0, RT_FOREVER, out, &status);
         return code ? kvctl_fail(KVCTL_ERROR, "%s", status.text) : 0;
     }
-    return kvctl_fail(KVCTL_ERROR, k->endpoint_count > 1 ? "no endpoint answers: %s, and so on" : "%s", first.text);
+    return kvctl_fail(KVCTL_ERROR,
+                      k->endpoint_count > 1 ? "no endpoint answers: %s, and so on" : "%s",
+                      first.text);
 }
 
 int kvctl_flush(struct kvctl *k)

@@ -9,17 +9,20 @@ static const struct rt_string nothing;
 bool kvctl_use_cluster(struct kvctl *k)
 {
     Etcdserverpb__MemberListResponse *r;
-    k->exit = kvctl_call(k, "/etcdserverpb.Cluster/MemberList", &nothing, &etcdserverpb__member_list_response__descriptor, &r);
+    k->exit = kvctl_call(k, "/etcdserverpb.Cluster/MemberList", &nothing,
+                         &etcdserverpb__member_list_response__descriptor, &r);
     if (k->exit)
         return false;
     k->endpoint_count = 0;
     for (size_t i = 0; i < r->n_members; i++)
-        for (size_t j = 0; j < r->members[i]->n_clienturls && k->endpoint_count < KVCTL_ENDPOINTS_MAX; j++)
+        for (size_t j = 0;
+             j < r->members[i]->n_clienturls && k->endpoint_count < KVCTL_ENDPOINTS_MAX; j++)
             k->endpoints[k->endpoint_count++] = r->members[i]->clienturls[j];
     return true;
 }
 
-static bool read_words(struct kvctl *k, const struct option *options, uint32_t count, const bool *cluster, const char *usage)
+static bool read_words(struct kvctl *k, const struct option *options, uint32_t count,
+                       const bool *cluster, const char *usage)
 {
     return kvctl_options(k, options, count, 0, 0, usage) && (!*cluster || kvctl_use_cluster(k));
 }
@@ -40,7 +43,8 @@ int command_endpoint_health(struct kvctl *k)
 {
     static const char *const head[] = {"ENDPOINT", "HEALTH", "TOOK", "ERROR"};
     bool cluster = false;
-    const struct option options[] = {{"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
+    const struct option options[] = {
+        {"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
     if (!read_words(k, options, 1, &cluster, "endpoint health [options]"))
         return k->exit;
     struct rt_string request = {0};
@@ -52,22 +56,26 @@ int command_endpoint_health(struct kvctl *k)
         struct grpc_status status;
         char took[32];
         int64_t began_ns = rt_now_ns();
-        bool well = kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.KV/Range", &request, &etcdserverpb__range_response__descriptor, &r, &status) == 0;
+        bool well = kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.KV/Range", &request,
+                                  &etcdserverpb__range_response__descriptor, &r, &status) == 0;
         rt_format_duration(rt_now_ns() - began_ns, took);
         sick += !well;
         if (k->format == FORMAT_JSON) {
             json_open(k, i);
             rt_string_printf(&k->out, "{\"endpoint\":");
             print_json_text(&k->out, k->endpoints[i], strlen(k->endpoints[i]));
-            rt_string_printf(&k->out, ",\"health\":%s,\"took\":\"%s\"", well ? "true" : "false", took);
+            rt_string_printf(&k->out, ",\"health\":%s,\"took\":\"%s\"", well ? "true" : "false",
+                             took);
             if (!well) {
                 rt_string_printf(&k->out, ",\"error\":");
                 print_json_text(&k->out, status.text, strlen(status.text));
             }
             rt_string_printf(&k->out, "}");
         } else if (k->format == FORMAT_FIELDS) {
-            rt_string_printf(&k->out, "\"Endpoint\" : \"%s\"\n\"Health\" : %s\n\"Took\" : \"%s\"\n\"Error\" : \"%s\"\n\n", k->endpoints[i],
-                             well ? "true" : "false", took, well ? "" : status.text);
+            rt_string_printf(
+                &k->out,
+                "\"Endpoint\" : \"%s\"\n\"Health\" : %s\n\"Took\" : \"%s\"\n\"Error\" : \"%s\"\n\n",
+                k->endpoints[i], well ? "true" : "false", took, well ? "" : status.text);
         } else if (k->format == FORMAT_TABLE) {
             const char **cells = add_row(&rows, 4, &count, k);
             cells[0] = k->endpoints[i];
@@ -75,9 +83,11 @@ int command_endpoint_health(struct kvctl *k)
             cells[2] = rt_arena_printf(&k->arena, "%s", took);
             cells[3] = well ? "" : rt_arena_printf(&k->arena, "%s", status.text);
         } else if (well) {
-            rt_string_printf(&k->out, "%s is healthy: successfully committed proposal: took = %s\n", k->endpoints[i], took);
+            rt_string_printf(&k->out, "%s is healthy: successfully committed proposal: took = %s\n",
+                             k->endpoints[i], took);
         } else {
-            fprintf(stderr, "%s is unhealthy: failed to commit proposal: %s\n", k->endpoints[i], status.text);
+            fprintf(stderr, "%s is unhealthy: failed to commit proposal: %s\n", k->endpoints[i],
+                    status.text);
         }
     }
     rt_string_deinit(&request);
@@ -99,10 +109,12 @@ static const char *human_bytes(struct kvctl *k, int64_t bytes)
         value /= 1000;
         unit++;
     }
-    return rt_arena_printf(&k->arena, unit && value < 10 ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return rt_arena_printf(&k->arena, unit && value < 10 ? "%.1f %s" : "%.0f %s", value,
+                           units[unit]);
 }
 
-static void status_cells(struct kvctl *k, const char *endpoint, const Etcdserverpb__StatusResponse *r, const char **cells)
+static void status_cells(struct kvctl *k, const char *endpoint,
+                         const Etcdserverpb__StatusResponse *r, const char **cells)
 {
     struct rt_string errors = {0};
     for (size_t i = 0; i < r->n_errors; i++)
@@ -121,15 +133,18 @@ static void status_cells(struct kvctl *k, const char *endpoint, const Etcdserver
     rt_string_deinit(&errors);
 }
 
-static void status_fields(struct kvctl *k, const char *endpoint, const Etcdserverpb__StatusResponse *r)
+static void status_fields(struct kvctl *k, const char *endpoint,
+                          const Etcdserverpb__StatusResponse *r)
 {
     print_fields_header(&k->out, r->header);
     rt_string_printf(&k->out,
-                     "\"Version\" : \"%s\"\n\"DBSize\" : %" PRId64 "\n\"DBSizeInUse\" : %" PRId64 "\n\"DBSizeQuota\" : %" PRId64
-                     "\n\"Leader\" : %" PRIu64 "\n\"IsLearner\" : %s\n\"RaftIndex\" : %" PRIu64 "\n\"RaftTerm\" : %" PRIu64
+                     "\"Version\" : \"%s\"\n\"DBSize\" : %" PRId64 "\n\"DBSizeInUse\" : %" PRId64
+                     "\n\"DBSizeQuota\" : %" PRId64 "\n\"Leader\" : %" PRIu64
+                     "\n\"IsLearner\" : %s\n\"RaftIndex\" : %" PRIu64 "\n\"RaftTerm\" : %" PRIu64
                      "\n\"RaftAppliedIndex\" : %" PRIu64 "\n",
-                     r->version, r->dbsize, r->dbsizeinuse, r->dbsizequota, r->leader, r->islearner ? "true" : "false", r->raftindex,
-                     r->raftterm, r->raftappliedindex);
+                     r->version, r->dbsize, r->dbsizeinuse, r->dbsizequota, r->leader,
+                     r->islearner ? "true" : "false", r->raftindex, r->raftterm,
+                     r->raftappliedindex);
     for (size_t i = 0; i < r->n_errors; i++)
         rt_string_printf(&k->out, "\"Error\" : \"%s\"\n", r->errors[i]);
     rt_string_printf(&k->out, "\"Endpoint\" : \"%s\"\n\n", endpoint);
@@ -138,10 +153,13 @@ static void status_fields(struct kvctl *k, const char *endpoint, const Etcdserve
 int command_endpoint_status(struct kvctl *k)
 {
     enum { COLUMNS = 10 };
-    static const char *const head[COLUMNS] = {"ENDPOINT", "ID", "VERSION", "DB SIZE", "IS LEADER", "IS LEARNER", "RAFT TERM",
-                                              "RAFT INDEX", "RAFT APPLIED INDEX", "ERRORS"};
+    static const char *const head[COLUMNS] = {"ENDPOINT",  "ID",         "VERSION",
+                                              "DB SIZE",   "IS LEADER",  "IS LEARNER",
+                                              "RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX",
+                                              "ERRORS"};
     bool cluster = false;
-    const struct option options[] = {{"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
+    const struct option options[] = {
+        {"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
     if (!read_words(k, options, 1, &cluster, "endpoint status [options]"))
         return k->exit;
     const char **rows = NULL;
@@ -149,8 +167,10 @@ int command_endpoint_status(struct kvctl *k)
     for (uint32_t i = 0; i < k->endpoint_count; i++) {
         Etcdserverpb__StatusResponse *r;
         struct grpc_status status;
-        if (kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/Status", &nothing, &etcdserverpb__status_response__descriptor, &r, &status)) {
-            fprintf(stderr, "Failed to get the status of endpoint %s (%s)\n", k->endpoints[i], status.text);
+        if (kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/Status", &nothing,
+                          &etcdserverpb__status_response__descriptor, &r, &status)) {
+            fprintf(stderr, "Failed to get the status of endpoint %s (%s)\n", k->endpoints[i],
+                    status.text);
             failed++;
             continue;
         }
@@ -186,8 +206,9 @@ int command_endpoint_hashkv(struct kvctl *k)
     static const char *const head[] = {"ENDPOINT", "HASH", "HASH REVISION"};
     bool cluster = false;
     int64_t rev = 0;
-    const struct option options[] = {{"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"},
-                                     {"rev", 0, OPTION_INT, &rev, "of the store at this revision"}};
+    const struct option options[] = {
+        {"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"},
+        {"rev", 0, OPTION_INT, &rev, "of the store at this revision"}};
     if (!read_words(k, options, 2, &cluster, "endpoint hashkv [options]"))
         return k->exit;
     struct rt_string request = {0};
@@ -197,8 +218,10 @@ int command_endpoint_hashkv(struct kvctl *k)
     for (uint32_t i = 0; i < k->endpoint_count; i++) {
         Etcdserverpb__HashKVResponse *r;
         struct grpc_status status;
-        if (kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/HashKV", &request, &etcdserverpb__hash_kvresponse__descriptor, &r, &status)) {
-            fprintf(stderr, "Failed to get the hash of endpoint %s (%s)\n", k->endpoints[i], status.text);
+        if (kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/HashKV", &request,
+                          &etcdserverpb__hash_kvresponse__descriptor, &r, &status)) {
+            fprintf(stderr, "Failed to get the hash of endpoint %s (%s)\n", k->endpoints[i],
+                    status.text);
             failed++;
             continue;
         }
@@ -211,14 +234,18 @@ int command_endpoint_hashkv(struct kvctl *k)
             rt_string_printf(&k->out, "}");
         } else if (k->format == FORMAT_FIELDS) {
             print_fields_header(&k->out, r->header);
-            rt_string_printf(&k->out, "\"Endpoint\" : \"%s\"\n\"Hash\" : %" PRIu32 "\n\"HashRevision\" : %" PRId64 "\n\n", k->endpoints[i], r->hash, r->hash_revision);
+            rt_string_printf(&k->out,
+                             "\"Endpoint\" : \"%s\"\n\"Hash\" : %" PRIu32
+                             "\n\"HashRevision\" : %" PRId64 "\n\n",
+                             k->endpoints[i], r->hash, r->hash_revision);
         } else if (k->format == FORMAT_TABLE) {
             const char **cells = add_row(&rows, 3, &count, k);
             cells[0] = k->endpoints[i];
             cells[1] = rt_arena_printf(&k->arena, "%" PRIu32, r->hash);
             cells[2] = rt_arena_printf(&k->arena, "%" PRId64, r->hash_revision);
         } else {
-            rt_string_printf(&k->out, "%s, %" PRIu32 ", %" PRId64 "\n", k->endpoints[i], r->hash, r->hash_revision);
+            rt_string_printf(&k->out, "%s, %" PRIu32 ", %" PRId64 "\n", k->endpoints[i], r->hash,
+                             r->hash_revision);
         }
     }
     rt_string_deinit(&request);
@@ -255,9 +282,11 @@ static void member_fields(struct kvctl *k, const Etcdserverpb__MemberListRespons
 int command_member_list(struct kvctl *k)
 {
     enum { COLUMNS = 6 };
-    static const char *const head[COLUMNS] = {"ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"};
+    static const char *const head[COLUMNS] = {"ID",         "STATUS",       "NAME",
+                                              "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"};
     const char *consistency = "l";
-    const struct option options[] = {{"consistency", 0, OPTION_TEXT, &consistency, "l (linearizable, the default) or s (serializable)"}};
+    const struct option options[] = {{"consistency", 0, OPTION_TEXT, &consistency,
+                                      "l (linearizable, the default) or s (serializable)"}};
     if (!kvctl_options(k, options, 1, 0, 0, "member list [options]"))
         return k->exit;
     if (strcmp(consistency, "l") != 0 && strcmp(consistency, "s") != 0)
@@ -265,7 +294,8 @@ int command_member_list(struct kvctl *k)
     struct rt_string request = {0};
     Etcdserverpb__MemberListResponse *r;
     field_add_uint(&request, 1, consistency[0] == 'l');
-    int status = kvctl_call(k, "/etcdserverpb.Cluster/MemberList", &request, &etcdserverpb__member_list_response__descriptor, &r);
+    int status = kvctl_call(k, "/etcdserverpb.Cluster/MemberList", &request,
+                            &etcdserverpb__member_list_response__descriptor, &r);
     rt_string_deinit(&request);
     if (status)
         return status;
@@ -296,16 +326,20 @@ int command_member_list(struct kvctl *k)
 
 static const char *alarm_name(int type)
 {
-    return type == ETCDSERVERPB__ALARM_TYPE__NOSPACE ? "NOSPACE" : type == ETCDSERVERPB__ALARM_TYPE__CORRUPT ? "CORRUPT" : "NONE";
+    return type == ETCDSERVERPB__ALARM_TYPE__NOSPACE   ? "NOSPACE"
+           : type == ETCDSERVERPB__ALARM_TYPE__CORRUPT ? "CORRUPT"
+                                                       : "NONE";
 }
 
-static int alarm_call(struct kvctl *k, int action, uint64_t member, int type, Etcdserverpb__AlarmResponse **r)
+static int alarm_call(struct kvctl *k, int action, uint64_t member, int type,
+                      Etcdserverpb__AlarmResponse **r)
 {
     struct rt_string request = {0};
     field_add_uint(&request, 1, (uint64_t)action);
     field_add_uint(&request, 2, member);
     field_add_uint(&request, 3, (uint64_t)type);
-    int status = kvctl_call(k, "/etcdserverpb.Maintenance/Alarm", &request, &etcdserverpb__alarm_response__descriptor, r);
+    int status = kvctl_call(k, "/etcdserverpb.Maintenance/Alarm", &request,
+                            &etcdserverpb__alarm_response__descriptor, r);
     rt_string_deinit(&request);
     return status;
 }
@@ -319,7 +353,10 @@ static void print_alarms(struct kvctl *k, const Etcdserverpb__AlarmResponse *r)
     if (k->format == FORMAT_FIELDS)
         print_fields_header(&k->out, r->header);
     for (size_t i = 0; i < r->n_alarms; i++)
-        rt_string_printf(&k->out, k->format == FORMAT_FIELDS ? "\"MemberID\" : %" PRIu64 "\n\"AlarmType\" : \"%s\"\n\n" : "memberID:%" PRIu64 " alarm:%s \n",
+        rt_string_printf(&k->out,
+                         k->format == FORMAT_FIELDS ? "\"MemberID\" : %" PRIu64
+                                                      "\n\"AlarmType\" : \"%s\"\n\n"
+                                                    : "memberID:%" PRIu64 " alarm:%s \n",
                          r->alarms[i]->memberid, alarm_name((int)r->alarms[i]->alarm));
 }
 
@@ -328,7 +365,8 @@ int command_alarm_list(struct kvctl *k)
     Etcdserverpb__AlarmResponse *r;
     if (!kvctl_options(k, NULL, 0, 0, 0, "alarm list"))
         return k->exit;
-    int status = alarm_call(k, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET, 0, ETCDSERVERPB__ALARM_TYPE__NONE, &r);
+    int status = alarm_call(k, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET, 0,
+                            ETCDSERVERPB__ALARM_TYPE__NONE, &r);
     if (status)
         return status;
     print_alarms(k, r);
@@ -340,9 +378,11 @@ int command_alarm_disarm(struct kvctl *k)
     Etcdserverpb__AlarmResponse *all, *r;
     if (!kvctl_options(k, NULL, 0, 0, 0, "alarm disarm"))
         return k->exit;
-    int status = alarm_call(k, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET, 0, ETCDSERVERPB__ALARM_TYPE__NONE, &all);
+    int status = alarm_call(k, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET, 0,
+                            ETCDSERVERPB__ALARM_TYPE__NONE, &all);
     for (size_t i = 0; status == 0 && i < all->n_alarms; i++) {
-        status = alarm_call(k, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE, all->alarms[i]->memberid, (int)all->alarms[i]->alarm, &r);
+        status = alarm_call(k, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE,
+                            all->alarms[i]->memberid, (int)all->alarms[i]->alarm, &r);
         if (status == 0)
             print_alarms(k, r);
     }
@@ -356,21 +396,28 @@ int command_move_leader(struct kvctl *k)
     if (!kvctl_options(k, NULL, 0, 1, 1, "move-leader <member id>"))
         return k->exit;
     if (rt_parse_hex(k->args[0], &to))
-        return kvctl_fail(KVCTL_BAD_ARGS, "bad member id \"%s\": it is a hexadecimal number, as member list prints it", k->args[0]);
+        return kvctl_fail(
+            KVCTL_BAD_ARGS,
+            "bad member id \"%s\": it is a hexadecimal number, as member list prints it",
+            k->args[0]);
     for (uint32_t i = 0; i < k->endpoint_count; i++) {
         Etcdserverpb__StatusResponse *r;
         Etcdserverpb__MoveLeaderResponse *moved;
         struct grpc_status status;
-        if (kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/Status", &nothing, &etcdserverpb__status_response__descriptor, &r, &status) ||
+        if (kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/Status", &nothing,
+                          &etcdserverpb__status_response__descriptor, &r, &status) ||
             !r->header || r->header->member_id != r->leader)
             continue;
         struct rt_string request = {0};
         field_add_uint(&request, 1, to);
-        int code = kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/MoveLeader", &request, &etcdserverpb__move_leader_response__descriptor, &moved, &status);
+        int code =
+            kvctl_call_at(k, k->endpoints[i], "/etcdserverpb.Maintenance/MoveLeader", &request,
+                          &etcdserverpb__move_leader_response__descriptor, &moved, &status);
         rt_string_deinit(&request);
         if (code)
             return kvctl_fail(KVCTL_ERROR, "%s", status.text);
-        rt_string_printf(&k->out, "Leadership transferred from %" PRIx64 " to %" PRIx64 "\n", r->leader, to);
+        rt_string_printf(&k->out, "Leadership transferred from %" PRIx64 " to %" PRIx64 "\n",
+                         r->leader, to);
         return kvctl_flush(k);
     }
     return kvctl_fail(KVCTL_BAD_ARGS, "none of the endpoints is the leader's");

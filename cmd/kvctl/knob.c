@@ -5,7 +5,8 @@
 #include <stdio.h>
 
 enum { COLUMNS = 7 };
-static const char *const head[COLUMNS] = {"ENDPOINT", "KNOB", "VALUE", "STARTED WITH", "RANGE", "PERSISTED", "WHAT IT IS"};
+static const char *const head[COLUMNS] = {"ENDPOINT", "KNOB",      "VALUE",     "STARTED WITH",
+                                          "RANGE",    "PERSISTED", "WHAT IT IS"};
 
 struct rows {
     const char **cells;
@@ -41,7 +42,8 @@ static void add_json(struct kvctl *k, const char *endpoint, const ProtobufCMessa
     rt_string_printf(&k->out, "}");
 }
 
-static bool read_words(struct kvctl *k, const struct option *options, uint32_t count, const bool *cluster, int words, const char *usage)
+static bool read_words(struct kvctl *k, const struct option *options, uint32_t count,
+                       const bool *cluster, int words, const char *usage)
 {
     if (!kvctl_options(k, options, count, words, words, usage))
         return false;
@@ -70,7 +72,8 @@ static int list(struct kvctl *k, const char *name)
         Kvdpb__KnobListResponse *r;
         struct grpc_status status;
         const char *at = k->endpoints[i];
-        if (kvctl_call_at(k, at, "/kvdpb.Insight/KnobList", &request, &kvdpb__knob_list_response__descriptor, &r, &status)) {
+        if (kvctl_call_at(k, at, "/kvdpb.Insight/KnobList", &request,
+                          &kvdpb__knob_list_response__descriptor, &r, &status)) {
             fprintf(stderr, "%s: %s\n", at, status.text);
             failed++;
             continue;
@@ -83,8 +86,8 @@ static int list(struct kvctl *k, const char *name)
             if (k->format == FORMAT_SIMPLE && *name)
                 rt_string_printf(&k->out, "%s: %s = %s\n", at, knob->name, knob->value);
             else if (k->format == FORMAT_SIMPLE)
-                rt_string_printf(&k->out, "%s: %-24s %-8s (%s)%s %s\n", at, knob->name, knob->value, knob->range, knob->persisted ? " persisted;" : "",
-                                 knob->text);
+                rt_string_printf(&k->out, "%s: %-24s %-8s (%s)%s %s\n", at, knob->name, knob->value,
+                                 knob->range, knob->persisted ? " persisted;" : "", knob->text);
         }
     }
     rt_string_deinit(&request);
@@ -94,15 +97,18 @@ static int list(struct kvctl *k, const char *name)
 int command_knob_list(struct kvctl *k)
 {
     bool cluster = false;
-    const struct option options[] = {{"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
+    const struct option options[] = {
+        {"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
     return read_words(k, options, 1, &cluster, 0, "knob list [options]") ? list(k, "") : k->exit;
 }
 
 int command_knob_get(struct kvctl *k)
 {
     bool cluster = false;
-    const struct option options[] = {{"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
-    return read_words(k, options, 1, &cluster, 1, "knob get <name> [options]") ? list(k, k->args[0]) : k->exit;
+    const struct option options[] = {
+        {"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
+    return read_words(k, options, 1, &cluster, 1, "knob get <name> [options]") ? list(k, k->args[0])
+                                                                               : k->exit;
 }
 
 int command_knob_set(struct kvctl *k)
@@ -124,7 +130,9 @@ int command_knob_set(struct kvctl *k)
         Kvdpb__KnobSetResponse *r;
         struct grpc_status status;
         const char *at = k->endpoints[i];
-        if (kvctl_call_at(k, at, "/kvdpb.Insight/KnobSet", &request, &kvdpb__knob_set_response__descriptor, &r, &status) || !r->knob) {
+        if (kvctl_call_at(k, at, "/kvdpb.Insight/KnobSet", &request,
+                          &kvdpb__knob_set_response__descriptor, &r, &status) ||
+            !r->knob) {
             fprintf(stderr, "Error: %s: %s\n", at, status.text);
             failed++;
             continue;
@@ -133,7 +141,8 @@ int command_knob_set(struct kvctl *k)
         if (k->format == FORMAT_JSON)
             add_json(k, at, &r->base);
         else if (k->format == FORMAT_SIMPLE)
-            rt_string_printf(&k->out, "%s: %s = %s (was %s)%s\n", at, r->knob->name, r->knob->value, r->previous, persist ? ", persisted" : "");
+            rt_string_printf(&k->out, "%s: %s = %s (was %s)%s\n", at, r->knob->name, r->knob->value,
+                             r->previous, persist ? ", persisted" : "");
     }
     rt_string_deinit(&request);
     return end(k, &rows, failed);

@@ -19,16 +19,20 @@ static struct rt_bytes prefix_end(struct kvctl *k, struct rt_bytes prefix)
 }
 
 /* Key and range_end from the words and --prefix / --from-key, as etcdctl. False: printed. */
-static bool read_range(struct kvctl *k, bool prefix, bool from_key, struct rt_bytes *key, struct rt_bytes *end)
+static bool read_range(struct kvctl *k, bool prefix, bool from_key, struct rt_bytes *key,
+                       struct rt_bytes *end)
 {
     *key = kvctl_text(k->args[0]);
     *end = (struct rt_bytes){0};
     if (prefix && from_key) {
-        return kvctl_over(k, KVCTL_BAD_ARGS, "`--prefix` and `--from-key` cannot be set at the same time, choose one");
+        return kvctl_over(k, KVCTL_BAD_ARGS,
+                          "`--prefix` and `--from-key` cannot be set at the same time, choose one");
     }
     if (k->arg_count == 2) {
         if (prefix || from_key) {
-            return kvctl_over(k, KVCTL_BAD_ARGS, "too many arguments, only accept one argument when `--prefix` or `--from-key` is set");
+            return kvctl_over(k, KVCTL_BAD_ARGS,
+                              "too many arguments, only accept one argument when `--prefix` or "
+                              "`--from-key` is set");
         }
         *end = kvctl_text(k->args[1]);
     }
@@ -52,7 +56,9 @@ static bool read_stdin(struct kvctl *k, struct rt_bytes *out)
     *out = rt_bytes(rt_arena_copy(&k->arena, text.data, text.len), text.len);
     rt_string_deinit(&text);
     if (!ok)
-        k->exit = kvctl_fail(KVCTL_IO, "cannot read the value from stdin (it may have up to %d bytes)", STDIN_VALUE_BYTES);
+        k->exit =
+            kvctl_fail(KVCTL_IO, "cannot read the value from stdin (it may have up to %d bytes)",
+                       STDIN_VALUE_BYTES);
     return ok;
 }
 
@@ -66,7 +72,8 @@ bool request_put(struct kvctl *k, struct rt_string *out)
         {"ignore-value", 0, OPTION_SWITCH, &ignore_value, "keep the present value"},
         {"ignore-lease", 0, OPTION_SWITCH, &ignore_lease, "keep the present lease"},
     };
-    if (!kvctl_options(k, options, 4, 1, 2, "put [options] <key> [<value>]   (without a value: from stdin)"))
+    if (!kvctl_options(k, options, 4, 1, 2,
+                       "put [options] <key> [<value>]   (without a value: from stdin)"))
         return false;
     struct rt_bytes value = {0};
     if (k->arg_count == 2)
@@ -82,7 +89,8 @@ bool request_put(struct kvctl *k, struct rt_string *out)
     return true;
 }
 
-static bool choose(struct kvctl *k, const char *option, const char *text, const char *const *choices, uint32_t count, uint64_t *out)
+static bool choose(struct kvctl *k, const char *option, const char *text,
+                   const char *const *choices, uint32_t count, uint64_t *out)
 {
     for (uint32_t i = 0; i < count; i++)
         if (choices[i] && strcmp(choices[i], text) == 0) {
@@ -102,7 +110,8 @@ bool request_range(struct kvctl *k, struct rt_string *out, bool *keys_only, bool
     int64_t limit = 0, rev = 0, min_create = 0, max_create = 0, min_mod = 0, max_mod = 0;
     *keys_only = *values_only = false;
     const struct option options[] = {
-        {"consistency", 0, OPTION_TEXT, &consistency, "l (linearizable, the default) or s (serializable)"},
+        {"consistency", 0, OPTION_TEXT, &consistency,
+         "l (linearizable, the default) or s (serializable)"},
         {"order", 0, OPTION_TEXT, &order, "ASCEND or DESCEND"},
         {"sort-by", 0, OPTION_TEXT, &sort_by, "CREATE, KEY, MODIFY, VALUE or VERSION"},
         {"limit", 0, OPTION_INT, &limit, "at most this many keys"},
@@ -124,8 +133,11 @@ bool request_range(struct kvctl *k, struct rt_string *out, bool *keys_only, bool
     if (!read_range(k, prefix, from_key, &key, &end))
         return false;
     if (*keys_only && count_only)
-        return kvctl_over(k, KVCTL_BAD_ARGS, "`--keys-only` and `--count-only` cannot be set at the same time, choose one");
-    if (!choose(k, "consistency", consistency, consistencies, 2, &serializable) || !choose(k, "order", order, orders, 3, &direction) ||
+        return kvctl_over(
+            k, KVCTL_BAD_ARGS,
+            "`--keys-only` and `--count-only` cannot be set at the same time, choose one");
+    if (!choose(k, "consistency", consistency, consistencies, 2, &serializable) ||
+        !choose(k, "order", order, orders, 3, &direction) ||
         (sort_by && !choose(k, "sort-by", sort_by, targets, 5, &target)))
         return false;
     field_add_bytes(out, 1, key);
@@ -172,7 +184,8 @@ int command_put(struct kvctl *k)
     Etcdserverpb__PutResponse *answer;
     if (kvctl_refuse_table(k) || !request_put(k, &request))
         return k->exit;
-    int status = kvctl_call(k, "/etcdserverpb.KV/Put", &request, &etcdserverpb__put_response__descriptor, &answer);
+    int status = kvctl_call(k, "/etcdserverpb.KV/Put", &request,
+                            &etcdserverpb__put_response__descriptor, &answer);
     rt_string_deinit(&request);
     if (status)
         return status;
@@ -187,7 +200,8 @@ int command_get(struct kvctl *k)
     bool keys_only, values_only;
     if (kvctl_refuse_table(k) || !request_range(k, &request, &keys_only, &values_only))
         return k->exit;
-    int status = kvctl_call(k, "/etcdserverpb.KV/Range", &request, &etcdserverpb__range_response__descriptor, &answer);
+    int status = kvctl_call(k, "/etcdserverpb.KV/Range", &request,
+                            &etcdserverpb__range_response__descriptor, &answer);
     rt_string_deinit(&request);
     if (status)
         return status;
@@ -201,7 +215,8 @@ int command_del(struct kvctl *k)
     Etcdserverpb__DeleteRangeResponse *answer;
     if (kvctl_refuse_table(k) || !request_delete(k, &request))
         return k->exit;
-    int status = kvctl_call(k, "/etcdserverpb.KV/DeleteRange", &request, &etcdserverpb__delete_range_response__descriptor, &answer);
+    int status = kvctl_call(k, "/etcdserverpb.KV/DeleteRange", &request,
+                            &etcdserverpb__delete_range_response__descriptor, &answer);
     rt_string_deinit(&request);
     if (status)
         return status;
@@ -212,7 +227,8 @@ int command_del(struct kvctl *k)
 int command_compaction(struct kvctl *k)
 {
     bool physical = false;
-    const struct option options[] = {{"physical", 0, OPTION_SWITCH, &physical, "wait until the space is free"}};
+    const struct option options[] = {
+        {"physical", 0, OPTION_SWITCH, &physical, "wait until the space is free"}};
     int64_t rev;
     if (!kvctl_options(k, options, 1, 1, 1, "compaction [options] <revision>"))
         return k->exit;
@@ -222,7 +238,8 @@ int command_compaction(struct kvctl *k)
     Etcdserverpb__CompactionResponse *answer;
     field_add_int(&request, 1, rev);
     field_add_uint(&request, 2, physical);
-    int status = kvctl_call(k, "/etcdserverpb.KV/Compact", &request, &etcdserverpb__compaction_response__descriptor, &answer);
+    int status = kvctl_call(k, "/etcdserverpb.KV/Compact", &request,
+                            &etcdserverpb__compaction_response__descriptor, &answer);
     rt_string_deinit(&request);
     if (status)
         return status;

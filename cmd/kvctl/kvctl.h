@@ -11,7 +11,14 @@
 #include <stdint.h>
 
 /* Exit statuses, etcdctl's. */
-enum kvctl_exit { KVCTL_OK = 0, KVCTL_ERROR = 1, KVCTL_BAD_INPUT = 3, KVCTL_UNHEALTHY = 5, KVCTL_IO = 6, KVCTL_BAD_ARGS = 128 };
+enum kvctl_exit {
+    KVCTL_OK = 0,
+    KVCTL_ERROR = 1,
+    KVCTL_BAD_INPUT = 3,
+    KVCTL_UNHEALTHY = 5,
+    KVCTL_IO = 6,
+    KVCTL_BAD_ARGS = 128
+};
 enum kvctl_format { FORMAT_SIMPLE, FORMAT_JSON, FORMAT_FIELDS, FORMAT_TABLE };
 enum { KVCTL_ENDPOINTS_MAX = 64, KVCTL_ARGS_MAX = 512 };
 
@@ -19,9 +26,9 @@ enum { KVCTL_ENDPOINTS_MAX = 64, KVCTL_ARGS_MAX = 512 };
 enum option_kind { OPTION_SWITCH, OPTION_TEXT, OPTION_INT, OPTION_HEX, OPTION_DURATION };
 struct option {
     const char *name;
-    char letter;           // 0: none
+    char letter; // 0: none
     enum option_kind kind;
-    void *to;              // bool, const char *, int64_t, uint64_t (HEX), int64_t ns (DURATION)
+    void *to; // bool, const char *, int64_t, uint64_t (HEX), int64_t ns (DURATION)
     const char *help;
 };
 
@@ -33,12 +40,12 @@ struct kvctl {
     bool hex;
     int64_t dial_timeout_ns, command_timeout_ns;
     // the command's own
-    const char *command; // "lease grant"
+    const char *command;              // "lease grant"
     const char *args[KVCTL_ARGS_MAX]; // what is no option
     int arg_count;
     int unread_count;
-    char **unread;       // words after the command, options and all
-    int exit;            // what to end with, when a step says that it is over
+    char **unread; // words after the command, options and all
+    int exit;      // what to end with, when a step says that it is over
     // at work
     struct rt_arena arena;   // words: whatever lives as long as the command
     struct rt_arena answers; // unpacked answers; a command that follows a stream resets it
@@ -49,12 +56,13 @@ struct kvctl {
 
 /* Read the command's words by its options; at least `least` and at most `most` others must remain.
  * False: it is over, for an error or the help has been printed; k->exit is the status. */
-bool kvctl_options(struct kvctl *k, const struct option *options, uint32_t count, int least, int most,
-                   const char *usage);
+bool kvctl_options(struct kvctl *k, const struct option *options, uint32_t count, int least,
+                   int most, const char *usage);
 
 /* Print "Error: ..." and give `status` back; kvctl_over keeps it in k->exit and says false. */
 int kvctl_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool kvctl_over(struct kvctl *k, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool kvctl_over(struct kvctl *k, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* True: this answer cannot be printed as a table and one was asked for; printed, k->exit is the status. */
 bool kvctl_refuse_table(struct kvctl *k);
@@ -66,12 +74,14 @@ bool kvctl_refuse_table(struct kvctl *k);
 int kvctl_call(struct kvctl *k, const char *path, const struct rt_string *request,
                const ProtobufCMessageDescriptor *type, void *answer_out);
 /* The same at one endpoint, quietly: 0, or a gRPC code with its text in *status. */
-int kvctl_call_at(struct kvctl *k, const char *endpoint, const char *path, const struct rt_string *request,
-                  const ProtobufCMessageDescriptor *type, void *answer_out, struct grpc_status *status);
+int kvctl_call_at(struct kvctl *k, const char *endpoint, const char *path,
+                  const struct rt_string *request, const ProtobufCMessageDescriptor *type,
+                  void *answer_out, struct grpc_status *status);
 /* Open a stream at whichever endpoint answers: 0, or an exit status: printed. */
 int kvctl_stream(struct kvctl *k, const char *path, struct grpc_stream **out);
 /* Unpack a message of a stream. 0, or an exit status: printed. */
-int kvctl_unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessageDescriptor *type, void *answer_out);
+int kvctl_unpack(struct kvctl *k, struct rt_bytes bytes, const ProtobufCMessageDescriptor *type,
+                 void *answer_out);
 /* With --cluster the endpoints are those that the members advertise. False: it is over. */
 bool kvctl_use_cluster(struct kvctl *k);
 void kvctl_hang_up(struct kvctl *k);
@@ -81,17 +91,20 @@ int kvctl_flush(struct kvctl *k);
 /* ---- Printing (print_*.c) ---- */
 
 void print_json_message(struct rt_string *out, const ProtobufCMessage *message);
-void print_json_line(struct kvctl *k, const ProtobufCMessage *message); // the message and a line's end
+void print_json_line(struct kvctl *k,
+                     const ProtobufCMessage *message); // the message and a line's end
 void print_json_text(struct rt_string *out, const char *text, size_t len);
 void print_go_quoted(struct rt_string *out, struct rt_bytes bytes); // as Go's %q
-void print_bytes(struct kvctl *k, struct rt_bytes bytes);            // raw, or \x.. with --hex
-void print_kv(struct kvctl *k, const Mvccpb__KeyValue *kv);          // key line, value line
-void print_table(struct rt_string *out, const char *const *head, uint32_t columns, const char *const *cells, uint32_t rows);
+void print_bytes(struct kvctl *k, struct rt_bytes bytes);           // raw, or \x.. with --hex
+void print_kv(struct kvctl *k, const Mvccpb__KeyValue *kv);         // key line, value line
+void print_table(struct rt_string *out, const char *const *head, uint32_t columns,
+                 const char *const *cells, uint32_t rows);
 /* `"ClusterID" : 1` and the rest of a header. */
 void print_fields_header(struct rt_string *out, const Etcdserverpb__ResponseHeader *h);
 void print_fields_kv(struct rt_string *out, const char *prefix, const Mvccpb__KeyValue *kv);
 /* Answers of KV in every format. */
-void print_range(struct kvctl *k, const Etcdserverpb__RangeResponse *r, bool keys_only, bool values_only);
+void print_range(struct kvctl *k, const Etcdserverpb__RangeResponse *r, bool keys_only,
+                 bool values_only);
 void print_put(struct kvctl *k, const Etcdserverpb__PutResponse *r);
 void print_delete(struct kvctl *k, const Etcdserverpb__DeleteRangeResponse *r);
 void print_txn(struct kvctl *k, const Etcdserverpb__TxnResponse *r);

@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 enum { COLUMNS = 9 };
-static const char *const head[COLUMNS] = {"MEMBER", "STAGE", "COUNT", "P50", "P90", "P99", "MAX", "MEAN", "SHARE"};
+static const char *const head[COLUMNS] = {"MEMBER", "STAGE", "COUNT", "P50",  "P90",
+                                          "P99",    "MAX",   "MEAN",  "SHARE"};
 
 /* What one endpoint said the last time, for the difference. */
 struct look {
@@ -26,8 +27,16 @@ struct board {
 static const char *stage_words(const char *name)
 {
     static const char *const words[][2] = {
-        {"A", "A append"}, {"B", "B write"},   {"C", "C sync"},      {"D", "D send"},   {"E", "E follower"},
-        {"F", "F commit"}, {"E.network", "  network"}, {"E.wait", "  wait"}, {"E.write", "  write"}, {"E.sync", "  sync"},
+        {"A", "A append"},
+        {"B", "B write"},
+        {"C", "C sync"},
+        {"D", "D send"},
+        {"E", "E follower"},
+        {"F", "F commit"},
+        {"E.network", "  network"},
+        {"E.wait", "  wait"},
+        {"E.write", "  write"},
+        {"E.sync", "  sync"},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(name, words[i][0]) == 0)
@@ -45,7 +54,11 @@ static const char *human(struct kvctl *k, double ns)
         value /= 1000;
         unit++;
     }
-    return rt_arena_printf(&k->answers, "%.*f%s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[unit]);
+    return rt_arena_printf(&k->answers, "%.*f%s",
+                           value < 10    ? 2
+                           : value < 100 ? 1
+                                         : 0,
+                           value, units[unit]);
 }
 
 static const Kvdpb__Stage *same_stage(const Kvdpb__LatencyResponse *r, const Kvdpb__Stage *like)
@@ -71,7 +84,8 @@ static bool difference(struct board *b, const Kvdpb__Stage *s, const Kvdpb__Late
     return !old || (decode(old, b->earlier) && rt_hdr_counts_subtract(b->counts, b->earlier));
 }
 
-static int64_t path_since(const Kvdpb__LatencyResponse *now, const Kvdpb__LatencyResponse *before, const char *name)
+static int64_t path_since(const Kvdpb__LatencyResponse *now, const Kvdpb__LatencyResponse *before,
+                          const char *name)
 {
     const Kvdpb__Stage *s = same_stage(now, &(const Kvdpb__Stage){.name = (char *)(uintptr_t)name});
     const Kvdpb__Stage *old = s ? same_stage(before, s) : NULL;
@@ -90,14 +104,16 @@ static const char **add_row(struct board *b)
     return &b->cells[(size_t)b->rows++ * COLUMNS];
 }
 
-static void show_stage(struct board *b, const char *member, const Kvdpb__Stage *s, const struct look *after, const struct look *before)
+static void show_stage(struct board *b, const char *member, const Kvdpb__Stage *s,
+                       const struct look *after, const struct look *before)
 {
     struct kvctl *k = b->k;
     if (!difference(b, s, before->now) || !b->counts->count)
         return;
     const char **cells = add_row(b);
     cells[0] = member;
-    cells[1] = s->peer ? rt_arena_printf(&k->answers, "to %" PRIx64 ": %s", s->peer, s->name) : stage_words(s->name);
+    cells[1] = s->peer ? rt_arena_printf(&k->answers, "to %" PRIx64 ": %s", s->peer, s->name)
+                       : stage_words(s->name);
     cells[2] = rt_arena_printf(&k->answers, "%" PRIu64, b->counts->count);
     cells[3] = human(k, (double)rt_hdr_quantile(b->counts, 0.5));
     cells[4] = human(k, (double)rt_hdr_quantile(b->counts, 0.9));
@@ -107,13 +123,16 @@ static void show_stage(struct board *b, const char *member, const Kvdpb__Stage *
     cells[8] = "";
     int64_t total = path_since(after->now, before->now, "total");
     if (s->on_path && total > 0)
-        cells[8] = rt_arena_printf(&k->answers, "%.1f %%", 100 * (double)path_since(after->now, before->now, s->name) / (double)total);
+        cells[8] = rt_arena_printf(&k->answers, "%.1f %%",
+                                   100 * (double)path_since(after->now, before->now, s->name) /
+                                       (double)total);
 }
 
 static void show_member(struct board *b, const struct look *after, const struct look *before)
 {
     const Kvdpb__LatencyResponse *r = after->now;
-    const char *member = rt_arena_printf(&b->k->answers, "%s%s", r->name, r->is_leader ? " (leader)" : "");
+    const char *member =
+        rt_arena_printf(&b->k->answers, "%s%s", r->name, r->is_leader ? " (leader)" : "");
     for (size_t i = 0; i < r->n_stages; i++)
         show_stage(b, member, r->stages[i], after, before);
 }
@@ -129,12 +148,15 @@ static void print_rows(struct board *b)
     for (uint32_t i = 0; i < b->rows; i++) {
         const char *const *c = &b->cells[(size_t)i * COLUMNS];
         if (strcmp(member, c[0]) != 0)
-            rt_string_printf(&k->out, "%s%s\n  %-32s %9s %9s %9s %9s %9s %9s %8s\n", i ? "\n" : "", c[0], "stage", "count", "p50", "p90", "p99", "max", "mean", "share");
+            rt_string_printf(&k->out, "%s%s\n  %-32s %9s %9s %9s %9s %9s %9s %8s\n", i ? "\n" : "",
+                             c[0], "stage", "count", "p50", "p90", "p99", "max", "mean", "share");
         member = c[0];
-        rt_string_printf(&k->out, "  %-32s %9s %9s %9s %9s %9s %9s %8s\n", c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]);
+        rt_string_printf(&k->out, "  %-32s %9s %9s %9s %9s %9s %9s %8s\n", c[1], c[2], c[3], c[4],
+                         c[5], c[6], c[7], c[8]);
     }
     if (!b->rows)
-        rt_string_printf(&k->out, "no put was sent to these members%s\n", b->before[0].now ? " since the last look" : " yet");
+        rt_string_printf(&k->out, "no put was sent to these members%s\n",
+                         b->before[0].now ? " since the last look" : " yet");
 }
 
 static void print_json(struct board *b)
@@ -163,7 +185,8 @@ static bool look_at(struct board *b, uint32_t i)
     struct rt_arena mine = k->answers;
     k->answers = b->after[i].arena; // it outlives this round
     field_add_uint(&request, 1, 1);
-    int code = kvctl_call_at(k, k->endpoints[i], "/kvdpb.Insight/Latency", &request, &kvdpb__latency_response__descriptor, &b->after[i].now, &status);
+    int code = kvctl_call_at(k, k->endpoints[i], "/kvdpb.Insight/Latency", &request,
+                             &kvdpb__latency_response__descriptor, &b->after[i].now, &status);
     b->after[i].arena = k->answers;
     k->answers = mine;
     rt_string_deinit(&request);
@@ -211,7 +234,8 @@ int command_latency(struct kvctl *k)
     int64_t every_ns = 2 * RT_SECOND, rounds = 0;
     const struct option options[] = {
         {"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"},
-        {"watch", 0, OPTION_SWITCH, &watch, "again and again, each time what came since the last look"},
+        {"watch", 0, OPTION_SWITCH, &watch,
+         "again and again, each time what came since the last look"},
         {"interval", 0, OPTION_DURATION, &every_ns, "between two looks (default 2s)"},
         {"rounds", 0, OPTION_INT, &rounds, "end after so many looks (default: never)"},
     };
@@ -220,7 +244,8 @@ int command_latency(struct kvctl *k)
     if (k->format == FORMAT_FIELDS)
         return kvctl_fail(KVCTL_BAD_ARGS, "latency prints simple, json or table");
     if (every_ns < 100 * RT_MS || rounds < 0)
-        return kvctl_fail(KVCTL_BAD_ARGS, "--interval takes at least 100ms, --rounds no negative number");
+        return kvctl_fail(KVCTL_BAD_ARGS,
+                          "--interval takes at least 100ms, --rounds no negative number");
     if (cluster && !kvctl_use_cluster(k))
         return k->exit;
     struct board *b = rt_alloc_zero(sizeof *b);

@@ -53,7 +53,8 @@ static void show_help(FILE *to)
                 "\nOutput:\n"
                 "  -w, --write-out FORM   simple, json, fields or table (default simple)\n"
                 "  --hex                  print keys and values as \\x..\n"
-                "\nEach may be set as KVCTL_NAME or ETCDCTL_NAME in the environment. kvctl <command> --help tells more.\n");
+                "\nEach may be set as KVCTL_NAME or ETCDCTL_NAME in the environment. kvctl "
+                "<command> --help tells more.\n");
 }
 
 /* Options of all commands; they may stand anywhere. */
@@ -67,7 +68,8 @@ static const char *env_of(const char *name)
     for (int p = 0; p < 2; p++)
         for (char **e = environ; *e; e++) {
             size_t plen = strlen(prefixes[p]), nlen = strlen(name);
-            if (strncmp(*e, prefixes[p], plen) == 0 && strncmp(*e + plen, name, nlen) == 0 && (*e)[plen + nlen] == '=')
+            if (strncmp(*e, prefixes[p], plen) == 0 && strncmp(*e + plen, name, nlen) == 0 &&
+                (*e)[plen + nlen] == '=')
                 return *e + plen + nlen + 1;
         }
     return NULL;
@@ -79,19 +81,35 @@ static bool set_common(struct kvctl *k, struct common *c, const char *name, cons
         c->endpoints = value;
     else if (strcmp(name, "write-out") == 0)
         c->write_out = value;
-    else if (rt_parse_duration(value, strcmp(name, "dial-timeout") == 0 ? &k->dial_timeout_ns : &k->command_timeout_ns))
-        return kvctl_over(k, KVCTL_BAD_ARGS, "invalid argument \"%s\" for \"--%s\": it takes a duration such as 5s", value, name);
+    else if (rt_parse_duration(value, strcmp(name, "dial-timeout") == 0 ? &k->dial_timeout_ns
+                                                                        : &k->command_timeout_ns))
+        return kvctl_over(k, KVCTL_BAD_ARGS,
+                          "invalid argument \"%s\" for \"--%s\": it takes a duration such as 5s",
+                          value, name);
     return true;
 }
 
 static const char *const valued[] = {"endpoints", "write-out", "dial-timeout", "command-timeout"};
-static const char *const env_names[] = {"ENDPOINTS", "WRITE_OUT", "DIAL_TIMEOUT", "COMMAND_TIMEOUT"};
+static const char *const env_names[] = {"ENDPOINTS", "WRITE_OUT", "DIAL_TIMEOUT",
+                                        "COMMAND_TIMEOUT"};
 /* etcdctl's options that ask for nothing here (true), or for what is not built (false). */
-static const struct { const char *name; bool harmless, has_value; } others[] = {
-    {"debug", true, false}, {"insecure-transport", true, false}, {"insecure-discovery", true, false},
-    {"keepalive-time", true, true}, {"keepalive-timeout", true, true}, {"insecure-skip-tls-verify", false, false},
-    {"cert", false, true}, {"key", false, true}, {"cacert", false, true}, {"user", false, true}, {"password", false, true},
-    {"discovery-srv", false, true}, {"discovery-srv-name", false, true},
+static const struct {
+    const char *name;
+    bool harmless, has_value;
+} others[] = {
+    {"debug", true, false},
+    {"insecure-transport", true, false},
+    {"insecure-discovery", true, false},
+    {"keepalive-time", true, true},
+    {"keepalive-timeout", true, true},
+    {"insecure-skip-tls-verify", false, false},
+    {"cert", false, true},
+    {"key", false, true},
+    {"cacert", false, true},
+    {"user", false, true},
+    {"password", false, true},
+    {"discovery-srv", false, true},
+    {"discovery-srv-name", false, true},
 };
 
 /* One word: taken (1), not a common option (0), or wrong (-1, printed). */
@@ -101,7 +119,9 @@ static int take_common(struct kvctl *k, struct common *c, char **argv, int argc,
     bool is_w = word[0] == '-' && word[1] == 'w';
     const char *name = is_w ? "write-out" : word + 2;
     size_t len = is_w ? strlen(name) : strcspn(name, "=");
-    const char *value = is_w ? (word[2] ? word + 2 + (word[2] == '=') : NULL) : name[len] ? name + len + 1 : NULL;
+    const char *value = is_w        ? (word[2] ? word + 2 + (word[2] == '=') : NULL)
+                        : name[len] ? name + len + 1
+                                    : NULL;
     if (!is_w && strncmp(word, "--", 2) != 0)
         return 0;
     if (len == 3 && strncmp(name, "hex", 3) == 0) {
@@ -111,7 +131,9 @@ static int take_common(struct kvctl *k, struct common *c, char **argv, int argc,
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strlen(others[i].name) == len && strncmp(others[i].name, name, len) == 0) {
             if (!others[i].harmless) {
-                kvctl_over(k, KVCTL_BAD_ARGS, "--%s: TLS, authentication and discovery are not built yet", others[i].name);
+                kvctl_over(k, KVCTL_BAD_ARGS,
+                           "--%s: TLS, authentication and discovery are not built yet",
+                           others[i].name);
                 return -1;
             }
             *at += others[i].has_value && !value;
@@ -166,7 +188,9 @@ static bool read_common(struct kvctl *k, int argc, char **argv)
             k->format = (enum kvctl_format)f;
             return split_endpoints(k, c.endpoints);
         }
-    return kvctl_over(k, KVCTL_BAD_ARGS, "unsupported output format \"%s\": there are simple, json, fields and table", c.write_out);
+    return kvctl_over(k, KVCTL_BAD_ARGS,
+                      "unsupported output format \"%s\": there are simple, json, fields and table",
+                      c.write_out);
 }
 
 /* The command that the first one or two words name. */
@@ -176,7 +200,8 @@ static const struct command *find_command(const struct kvctl *k, int *words)
         const char *name = commands[i].name, *space = strchr(name, ' ');
         size_t first = space ? (size_t)(space - name) : strlen(name);
         *words = space ? 2 : 1;
-        if (k->unread_count >= *words && strlen(k->unread[0]) == first && strncmp(k->unread[0], name, first) == 0 &&
+        if (k->unread_count >= *words && strlen(k->unread[0]) == first &&
+            strncmp(k->unread[0], name, first) == 0 &&
             (!space || strcmp(k->unread[1], space + 1) == 0))
             return &commands[i];
     }
@@ -186,7 +211,8 @@ static const struct command *find_command(const struct kvctl *k, int *words)
 static int unknown_command(const struct kvctl *k)
 {
     const char *word = k->unread[0];
-    fprintf(stderr, "Error: unknown command \"%s%s%s\" for \"kvctl\"\n", word, k->unread_count > 1 ? " " : "", k->unread_count > 1 ? k->unread[1] : "");
+    fprintf(stderr, "Error: unknown command \"%s%s%s\" for \"kvctl\"\n", word,
+            k->unread_count > 1 ? " " : "", k->unread_count > 1 ? k->unread[1] : "");
     for (int i = 0; i < COMMANDS; i++)
         if (strncmp(commands[i].name, word, 2) == 0)
             fprintf(stderr, "  did you mean: kvctl %s\n", commands[i].name);
@@ -219,7 +245,8 @@ int main(int argc, char **argv)
     if (!read_common(k, argc, argv))
         return k->exit;
     const char *first = k->unread_count ? k->unread[0] : "";
-    if (!*first || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
+    if (!*first || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 ||
+        strcmp(first, "help") == 0) {
         show_help(*first ? stdout : stderr);
         return *first ? KVCTL_OK : KVCTL_BAD_ARGS;
     }

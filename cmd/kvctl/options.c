@@ -34,11 +34,13 @@ bool kvctl_refuse_table(struct kvctl *k)
 {
     if (k->format != FORMAT_TABLE)
         return false;
-    k->exit = kvctl_fail(KVCTL_BAD_ARGS, "%s cannot be printed as a table; use simple, json or fields", k->command);
+    k->exit = kvctl_fail(KVCTL_BAD_ARGS,
+                         "%s cannot be printed as a table; use simple, json or fields", k->command);
     return true;
 }
 
-static const struct option *find(const struct option *options, uint32_t count, const char *word, size_t len)
+static const struct option *find(const struct option *options, uint32_t count, const char *word,
+                                 size_t len)
 {
     for (uint32_t i = 0; i < count; i++)
         if (strlen(options[i].name) == len && memcmp(options[i].name, word, len) == 0)
@@ -75,16 +77,20 @@ static bool assign(const struct option *o, const char *text)
         err = !*(bool *)o->to && strcmp(text, "false") != 0 && strcmp(text, "0") != 0;
         break;
     }
-    static const char *const wanted[] = {[OPTION_INT] = "a whole number", [OPTION_HEX] = "a hexadecimal number",
+    static const char *const wanted[] = {[OPTION_INT] = "a whole number",
+                                         [OPTION_HEX] = "a hexadecimal number",
                                          [OPTION_DURATION] = "a duration such as 5s or 300ms",
-                                         [OPTION_SWITCH] = "true or false", [OPTION_TEXT] = "text"};
+                                         [OPTION_SWITCH] = "true or false",
+                                         [OPTION_TEXT] = "text"};
     if (err)
-        kvctl_fail(KVCTL_BAD_ARGS, "invalid argument \"%s\" for \"--%s\": it takes %s", text, o->name, wanted[o->kind]);
+        kvctl_fail(KVCTL_BAD_ARGS, "invalid argument \"%s\" for \"--%s\": it takes %s", text,
+                   o->name, wanted[o->kind]);
     return err == 0;
 }
 
 /* One word that begins with '-'. `*at` moves when the value is the next word. */
-static bool take(struct kvctl *k, const struct option *options, uint32_t count, int *at, const char *usage)
+static bool take(struct kvctl *k, const struct option *options, uint32_t count, int *at,
+                 const char *usage)
 {
     const char *word = k->unread[*at];
     const struct option *o;
@@ -120,15 +126,16 @@ static void show_help(const struct option *options, uint32_t count, const char *
         printf("\nOptions:\n");
     for (uint32_t i = 0; i < count; i++) {
         char head[64];
-        snprintf(head, sizeof head, "%s%c%s--%s", options[i].letter ? "-" : "", options[i].letter ? options[i].letter : ' ',
-                 options[i].letter ? ", " : "   ", options[i].name);
+        snprintf(head, sizeof head, "%s%c%s--%s", options[i].letter ? "-" : "",
+                 options[i].letter ? options[i].letter : ' ', options[i].letter ? ", " : "   ",
+                 options[i].name);
         printf("  %-28s %s\n", head, options[i].help);
     }
     printf("\nOptions of every command: kvctl --help\n");
 }
 
-bool kvctl_options(struct kvctl *k, const struct option *options, uint32_t count, int least, int most,
-                   const char *usage)
+bool kvctl_options(struct kvctl *k, const struct option *options, uint32_t count, int least,
+                   int most, const char *usage)
 {
     bool only_words = false;
     k->exit = KVCTL_BAD_ARGS;
@@ -154,8 +161,11 @@ bool kvctl_options(struct kvctl *k, const struct option *options, uint32_t count
     }
     if (k->arg_count < least || k->arg_count > most) {
         kvctl_fail(KVCTL_BAD_ARGS, "%s takes %s%d word%s, not %d\nUsage: kvctl %s", k->command,
-                   least == most ? "" : k->arg_count < least ? "at least " : "at most ",
-                   k->arg_count < least ? least : most, (k->arg_count < least ? least : most) == 1 ? "" : "s", k->arg_count, usage);
+                   least == most          ? ""
+                   : k->arg_count < least ? "at least "
+                                          : "at most ",
+                   k->arg_count < least ? least : most,
+                   (k->arg_count < least ? least : most) == 1 ? "" : "s", k->arg_count, usage);
         return false;
     }
     return true;

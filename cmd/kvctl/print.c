@@ -47,7 +47,9 @@ void print_kv(struct kvctl *k, const Mvccpb__KeyValue *kv)
 void print_fields_header(struct rt_string *out, const Etcdserverpb__ResponseHeader *h)
 {
     if (h)
-        rt_string_printf(out, "\"ClusterID\" : %" PRIu64 "\n\"MemberID\" : %" PRIu64 "\n\"Revision\" : %" PRId64 "\n\"RaftTerm\" : %" PRIu64 "\n",
+        rt_string_printf(out,
+                         "\"ClusterID\" : %" PRIu64 "\n\"MemberID\" : %" PRIu64
+                         "\n\"Revision\" : %" PRId64 "\n\"RaftTerm\" : %" PRIu64 "\n",
                          h->cluster_id, h->member_id, h->revision, h->raft_term);
 }
 
@@ -55,8 +57,11 @@ void print_fields_kv(struct rt_string *out, const char *prefix, const Mvccpb__Ke
 {
     rt_string_printf(out, "\"%sKey\" : ", prefix);
     print_go_quoted(out, kvctl_blob(kv->key));
-    rt_string_printf(out, "\n\"%sCreateRevision\" : %" PRId64 "\n\"%sModRevision\" : %" PRId64 "\n\"%sVersion\" : %" PRId64 "\n\"%sValue\" : ",
-                     prefix, kv->create_revision, prefix, kv->mod_revision, prefix, kv->version, prefix);
+    rt_string_printf(out,
+                     "\n\"%sCreateRevision\" : %" PRId64 "\n\"%sModRevision\" : %" PRId64
+                     "\n\"%sVersion\" : %" PRId64 "\n\"%sValue\" : ",
+                     prefix, kv->create_revision, prefix, kv->mod_revision, prefix, kv->version,
+                     prefix);
     print_go_quoted(out, kvctl_blob(kv->value));
     rt_string_printf(out, "\n\"%sLease\" : %" PRId64 "\n", prefix, kv->lease);
 }
@@ -72,10 +77,12 @@ static void range_fields(struct kvctl *k, const Etcdserverpb__RangeResponse *r)
     print_fields_header(&k->out, r->header);
     for (size_t i = 0; i < r->n_kvs; i++)
         print_fields_kv(&k->out, "", r->kvs[i]);
-    rt_string_printf(&k->out, "\"More\" : %s\n\"Count\" : %" PRId64 "\n", r->more ? "true" : "false", r->count);
+    rt_string_printf(&k->out, "\"More\" : %s\n\"Count\" : %" PRId64 "\n",
+                     r->more ? "true" : "false", r->count);
 }
 
-void print_range(struct kvctl *k, const Etcdserverpb__RangeResponse *r, bool keys_only, bool values_only)
+void print_range(struct kvctl *k, const Etcdserverpb__RangeResponse *r, bool keys_only,
+                 bool values_only)
 {
     if (k->format == FORMAT_JSON) {
         print_json_line(k, &r->base);
@@ -140,11 +147,20 @@ void print_txn(struct kvctl *k, const Etcdserverpb__TxnResponse *r)
         if (k->format == FORMAT_SIMPLE)
             rt_string_append(&k->out, "\n", 1);
         switch (op->response_case) {
-        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE: print_range(k, op->response_range, false, false); break;
-        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT: print_put(k, op->response_put); break;
-        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE: print_delete(k, op->response_delete_range); break;
-        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_TXN: print_txn(k, op->response_txn); break;
-        default: break; // an arm of a newer server
+        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE:
+            print_range(k, op->response_range, false, false);
+            break;
+        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT:
+            print_put(k, op->response_put);
+            break;
+        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE:
+            print_delete(k, op->response_delete_range);
+            break;
+        case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_TXN:
+            print_txn(k, op->response_txn);
+            break;
+        default:
+            break; // an arm of a newer server
         }
     }
 }
@@ -162,8 +178,9 @@ static void watch_json(struct kvctl *k, const Etcdserverpb__WatchResponse *r)
             rt_string_append(&k->out, ",", 1);
         print_json_message(&k->out, &r->events[i]->base);
     }
-    rt_string_printf(&k->out, "],\"CompactRevision\":%" PRId64 ",\"Canceled\":%s,\"Created\":%s}\n", r->compact_revision,
-                     r->canceled ? "true" : "false", r->created ? "true" : "false");
+    rt_string_printf(&k->out, "],\"CompactRevision\":%" PRId64 ",\"Canceled\":%s,\"Created\":%s}\n",
+                     r->compact_revision, r->canceled ? "true" : "false",
+                     r->created ? "true" : "false");
 }
 
 void print_watch(struct kvctl *k, const Etcdserverpb__WatchResponse *r)
@@ -191,7 +208,8 @@ void print_watch(struct kvctl *k, const Etcdserverpb__WatchResponse *r)
     }
 }
 
-void print_table(struct rt_string *out, const char *const *head, uint32_t columns, const char *const *cells, uint32_t rows)
+void print_table(struct rt_string *out, const char *const *head, uint32_t columns,
+                 const char *const *cells, uint32_t rows)
 {
     enum { COLUMNS_MAX = 24 };
     size_t widths[COLUMNS_MAX] = {0};

@@ -8,8 +8,10 @@ static void add_base64(struct rt_string *out, const uint8_t *data, size_t len)
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < len; i += 3) {
         uint32_t left = (uint32_t)(len - i > 3 ? 3 : len - i);
-        uint32_t bits = (uint32_t)data[i] << 16 | (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (left > 2 ? data[i + 2] : 0);
-        char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63], left > 1 ? digits[bits >> 6 & 63] : '=',
+        uint32_t bits = (uint32_t)data[i] << 16 | (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) |
+                        (left > 2 ? data[i + 2] : 0);
+        char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63],
+                        left > 1 ? digits[bits >> 6 & 63] : '=',
                         left > 2 ? digits[bits & 63] : '='};
         rt_string_append(out, four, 4);
     }
@@ -105,7 +107,8 @@ static size_t width(const ProtobufCFieldDescriptor *f)
     }
 }
 
-static void add_repeated(struct rt_string *out, const ProtobufCFieldDescriptor *f, const char *values, size_t count)
+static void add_repeated(struct rt_string *out, const ProtobufCFieldDescriptor *f,
+                         const char *values, size_t count)
 {
     rt_string_append(out, "[", 1);
     for (size_t i = 0; i < count; i++) {

@@ -56,7 +56,8 @@ static char *cut_word(char *at, char **word)
         if (escape) {
             *to++ = named[escape - letters];
             at += 2;
-        } else if (quote == '"' && at[0] == '\\' && at[1] == 'x' && hex_digit(at[2]) >= 0 && hex_digit(at[3]) >= 0) {
+        } else if (quote == '"' && at[0] == '\\' && at[1] == 'x' && hex_digit(at[2]) >= 0 &&
+                   hex_digit(at[3]) >= 0) {
             *to++ = (char)(hex_digit(at[2]) << 4 | hex_digit(at[3]));
             at += 4;
         } else {
@@ -77,10 +78,12 @@ bool txn_add_compare(struct kvctl *k, struct rt_string *out, char *line)
 {
     char *open = strchr(line, '('), *key, *operand;
     if (!open)
-        return kvctl_over(k, KVCTL_BAD_ARGS, "malformed comparison: %s; an example: value(\"key\") = \"text\"", line);
+        return kvctl_over(k, KVCTL_BAD_ARGS,
+                          "malformed comparison: %s; an example: value(\"key\") = \"text\"", line);
     size_t len = (size_t)(open - line);
     unsigned target = 0;
-    while (target < 5 && (strlen(targets[target]) != len || strncmp(line, targets[target], len) != 0) &&
+    while (target < 5 &&
+           (strlen(targets[target]) != len || strncmp(line, targets[target], len) != 0) &&
            (strlen(short_targets[target]) != len || strncmp(line, short_targets[target], len) != 0))
         target++;
     char *at = target < 5 ? skip_space(open + 1) : NULL;
@@ -97,17 +100,30 @@ bool txn_add_compare(struct kvctl *k, struct rt_string *out, char *line)
         at = at ? at + 1 : NULL;
     }
     if (!at)
-        return kvctl_over(k, KVCTL_BAD_ARGS, "malformed comparison: %s; targets are version, create, mod, value, lease", line);
+        return kvctl_over(
+            k, KVCTL_BAD_ARGS,
+            "malformed comparison: %s; targets are version, create, mod, value, lease", line);
     at = skip_space(at);
-    unsigned result = *at == '=' ? 0 : *at == '>' ? 1 : *at == '<' ? 2 : *at == '!' && at[1] == '=' ? 3 : 4;
+    unsigned result = *at == '='                   ? 0
+                      : *at == '>'                 ? 1
+                      : *at == '<'                 ? 2
+                      : *at == '!' && at[1] == '=' ? 3
+                                                   : 4;
     if (result == 4 || !cut_word(skip_space(at + (result == 3 ? 2 : 1)), &operand))
-        return kvctl_over(k, KVCTL_BAD_ARGS, "malformed comparison of %s: after the key comes =, !=, < or > and a quoted operand", key);
+        return kvctl_over(
+            k, KVCTL_BAD_ARGS,
+            "malformed comparison of %s: after the key comes =, !=, < or > and a quoted operand",
+            key);
     int64_t number = 0;
     uint64_t lease = 0;
     if (target < 3 && rt_parse_i64(operand, &number))
-        return kvctl_over(k, KVCTL_BAD_ARGS, "%s(\"%s\") is compared with a number, not with \"%s\"", targets[target], key, operand);
+        return kvctl_over(k, KVCTL_BAD_ARGS,
+                          "%s(\"%s\") is compared with a number, not with \"%s\"", targets[target],
+                          key, operand);
     if (target == 4 && rt_parse_hex(operand, &lease))
-        return kvctl_over(k, KVCTL_BAD_ARGS, "lease(\"%s\") is compared with a hexadecimal id, not with \"%s\"", key, operand);
+        return kvctl_over(k, KVCTL_BAD_ARGS,
+                          "lease(\"%s\") is compared with a hexadecimal id, not with \"%s\"", key,
+                          operand);
     size_t mark = field_begin(out, 1);
     field_add_uint(out, 1, result);
     field_add_uint(out, 2, target);
@@ -132,7 +148,8 @@ bool txn_add_operation(struct kvctl *k, struct rt_string *out, uint32_t number, 
             return kvctl_over(k, KVCTL_BAD_ARGS, "a line of a transaction has too many words");
         at = cut_word(at, &words[count++]);
         if (!at)
-            return kvctl_over(k, KVCTL_BAD_ARGS, "a quoted word never ends: \"%s", words[count - 1]);
+            return kvctl_over(k, KVCTL_BAD_ARGS, "a quoted word never ends: \"%s",
+                              words[count - 1]);
     }
     struct rt_string request = {0};
     bool ok, keys_only, values_only;
@@ -149,7 +166,8 @@ bool txn_add_operation(struct kvctl *k, struct rt_string *out, uint32_t number, 
         arm = 3;
         ok = request_delete(k, &request);
     } else {
-        return kvctl_over(k, KVCTL_BAD_ARGS, "invalid transaction request: %s; known are get, put and del", words[0]);
+        return kvctl_over(k, KVCTL_BAD_ARGS,
+                          "invalid transaction request: %s; known are get, put and del", words[0]);
     }
     if (ok) {
         size_t mark = field_begin(out, number);
@@ -162,7 +180,8 @@ bool txn_add_operation(struct kvctl *k, struct rt_string *out, uint32_t number, 
 }
 
 /* Lines up to a blank one, into field `number` of the TxnRequest. */
-static bool read_part(struct kvctl *k, struct rt_string *out, uint32_t number, const char *prompt, bool interactive)
+static bool read_part(struct kvctl *k, struct rt_string *out, uint32_t number, const char *prompt,
+                      bool interactive)
 {
     if (interactive) {
         printf("%s\n", prompt);
@@ -173,7 +192,8 @@ static bool read_part(struct kvctl *k, struct rt_string *out, uint32_t number, c
         if (!line || !*skip_space(line))
             return true;
         line = skip_space(line);
-        if (!(number == 1 ? txn_add_compare(k, out, line) : txn_add_operation(k, out, number, line)))
+        if (!(number == 1 ? txn_add_compare(k, out, line)
+                          : txn_add_operation(k, out, number, line)))
             return false;
     }
 }
@@ -181,7 +201,8 @@ static bool read_part(struct kvctl *k, struct rt_string *out, uint32_t number, c
 int command_txn(struct kvctl *k)
 {
     bool interactive = false;
-    const struct option options[] = {{"interactive", 'i', OPTION_SWITCH, &interactive, "prompt for each part"}};
+    const struct option options[] = {
+        {"interactive", 'i', OPTION_SWITCH, &interactive, "prompt for each part"}};
     if (!kvctl_options(k, options, 1, 0, 0, "txn [options]   (its lines on stdin)"))
         return k->exit;
     if (kvctl_refuse_table(k))
@@ -194,7 +215,8 @@ int command_txn(struct kvctl *k)
               read_part(k, &request, 3, "failure requests (get, put, del):", interactive);
     int status = k->exit;
     if (ok)
-        status = kvctl_call(k, "/etcdserverpb.KV/Txn", &request, &etcdserverpb__txn_response__descriptor, &answer);
+        status = kvctl_call(k, "/etcdserverpb.KV/Txn", &request,
+                            &etcdserverpb__txn_response__descriptor, &answer);
     rt_string_deinit(&request);
     if (!ok || status)
         return status;

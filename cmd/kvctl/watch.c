@@ -17,13 +17,15 @@ static bool read_asked(struct kvctl *k, struct watch_asked *w)
         {"prefix", 0, OPTION_SWITCH, &w->prefix, "all keys that begin with the key"},
         {"rev", 0, OPTION_INT, &w->rev, "from this revision on"},
         {"prev-kv", 0, OPTION_SWITCH, &w->prev_kv, "print what was there before, too"},
-        {"progress-notify", 0, OPTION_SWITCH, &w->progress_notify, "print progress of an idle watch"},
+        {"progress-notify", 0, OPTION_SWITCH, &w->progress_notify,
+         "print progress of an idle watch"},
     };
     if (!kvctl_options(k, options, 4, 1, 2, "watch [options] <key> [range_end]"))
         return false;
     w->key = kvctl_text(k->args[0]);
     if (k->arg_count == 2 && w->prefix)
-        return kvctl_over(k, KVCTL_BAD_ARGS, "`range_end` and `--prefix` cannot be set at the same time, choose one");
+        return kvctl_over(k, KVCTL_BAD_ARGS,
+                          "`range_end` and `--prefix` cannot be set at the same time, choose one");
     if (k->arg_count == 2)
         w->end = kvctl_text(k->args[1]);
     if (!w->prefix)
@@ -48,7 +50,8 @@ static int send_create(const struct watch_asked *w, int64_t rev, struct grpc_str
     field_add_uint(&request, 4, w->progress_notify);
     field_add_uint(&request, 6, w->prev_kv);
     field_end(&request, mark);
-    int err = grpc_stream_send(stream, &(struct grpc_part){.bytes = rt_bytes(request.data, request.len)}, 1, RT_FOREVER);
+    int err = grpc_stream_send(
+        stream, &(struct grpc_part){.bytes = rt_bytes(request.data, request.len)}, 1, RT_FOREVER);
     rt_string_deinit(&request);
     return err;
 }
@@ -57,7 +60,9 @@ static int send_create(const struct watch_asked *w, int64_t rev, struct grpc_str
 static int take_answer(struct kvctl *k, const Etcdserverpb__WatchResponse *r, int64_t *next_rev)
 {
     if (r->canceled) {
-        const char *reason = r->compact_revision ? "etcdserver: mvcc: required revision has been compacted" : r->cancel_reason;
+        const char *reason = r->compact_revision
+                                 ? "etcdserver: mvcc: required revision has been compacted"
+                                 : r->cancel_reason;
         fprintf(stderr, "watch was canceled (%s)\n", reason);
         return kvctl_fail(KVCTL_UNHEALTHY, "watch is canceled by the server");
     }
@@ -91,7 +96,8 @@ static int follow(struct kvctl *k, const struct watch_asked *w, int64_t *next_re
     struct rt_buf *message;
     while (status == -1 && grpc_stream_recv(stream, &message, RT_FOREVER) == 1) {
         Etcdserverpb__WatchResponse *answer;
-        status = kvctl_unpack(k, rt_buf_bytes(message), &etcdserverpb__watch_response__descriptor, &answer);
+        status = kvctl_unpack(k, rt_buf_bytes(message), &etcdserverpb__watch_response__descriptor,
+                              &answer);
         rt_buf_unref(message);
         if (status == 0)
             status = take_answer(k, answer, next_rev);

@@ -11,7 +11,10 @@ static int read_one(const char *flag, const char *url, struct rt_arena *arena, c
         return 0;
     }
     if (strncmp(url, "https://", 8) == 0 || strncmp(url, "unixs://", 8) == 0) {
-        why_set(why, "--%s: %s: TLS is not built yet; use http:// and keep the port on a trusted network", flag, url);
+        why_set(
+            why,
+            "--%s: %s: TLS is not built yet; use http:// and keep the port on a trusted network",
+            flag, url);
         return -EINVAL;
     }
     if (strncmp(url, "http://", 7) != 0) {

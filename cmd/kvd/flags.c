@@ -35,63 +35,150 @@ struct flag {
 };
 
 #define AT(field) offsetof(struct kvd_flags, field)
-#define GIB (INT64_C(1) << 30)
+#define GIB       (INT64_C(1) << 30)
 static const struct flag flags[] = {
     {"name", TEXT, IDENTITY, AT(name), "default", 0, 0, NULL, "human-readable name of this member"},
-    {"data-dir", TEXT, IDENTITY, AT(data_dir), "", 0, 0, NULL, "where the member keeps its data (default: <name>.kvd)"},
-    {"wal-dir", TEXT, IDENTITY, AT(wal_dir), "", 0, 0, NULL, "where it keeps its log (default: inside the data directory)"},
-    {"listen-peer-urls", TEXT, IDENTITY, AT(listen_peer_urls), "http://localhost:2380", 0, 0, NULL, "addresses to accept other members on"},
-    {"listen-client-urls", TEXT, IDENTITY, AT(listen_client_urls), "http://localhost:2379", 0, 0, NULL, "addresses to accept clients on"},
-    {"listen-metrics-urls", TEXT, IDENTITY, AT(listen_metrics_urls), "", 0, 0, NULL, "more addresses for /metrics, /health and the goroutine dump"},
-    {"initial-advertise-peer-urls", TEXT, IDENTITY, AT(initial_advertise_peer_urls), "", 0, 0, NULL, "how other members reach this one (default: http://localhost:2380)"},
-    {"advertise-client-urls", TEXT, IDENTITY, AT(advertise_client_urls), "", 0, 0, NULL, "how clients reach this member (default: http://localhost:2379)"},
-    {"initial-cluster", TEXT, IDENTITY, AT(initial_cluster), "", 0, 0, NULL, "all first members: name=http://host:port,... (default: this one alone)"},
-    {"initial-cluster-state", CHOICE, IDENTITY, AT(initial_cluster_state), "new", 0, 0, "new|existing", "start a cluster, or join one"},
-    {"initial-cluster-token", TEXT, IDENTITY, AT(initial_cluster_token), "etcd-cluster", 0, 0, NULL, "mixed into the ids, so that two clusters never meet"},
-    {"heartbeat-interval", MILLIS, REPLICATION, AT(heartbeat_ms), "100", 1, 10000, NULL, "between a leader's heartbeats"},
-    {"election-timeout", MILLIS, REPLICATION, AT(election_ms), "1000", 10, 50000, NULL, "without a leader before an election; at least 5 heartbeats"},
-    {"snapshot-count", COUNT, REPLICATION, AT(snapshot_count), "10000", 1, 100000000, NULL, "entries after which old log may go"},
-    {"snapshot-catchup-entries", COUNT, REPLICATION, AT(snapshot_catchup_entries), "5000", 1, 100000000, NULL, "entries kept for slow followers"},
-    {"max-inflight-msgs", COUNT, REPLICATION, AT(max_inflight_msgs), "512", 1, 65536, NULL, "append messages in flight per follower; 1 is stop and wait"},
-    {"sync-timeout", DURATION, REPLICATION, AT(sync_timeout_ns), "0s", 0, 60 * RT_SECOND, NULL, "0: one sync covers all that queued; more: a sync for every entry, and this is its deadline"},
-    {"wal-io", CHOICE, REPLICATION, AT(wal_io), "auto", 0, 0, "auto|direct|buffered", "how the log is written"},
-    {"wal-segment-bytes", BYTES, REPLICATION, AT(wal_segment_bytes), "67108864", 1 << 20, 4 * GIB, NULL, "size of one file of the log"},
-    {"max-request-bytes", BYTES, LIMITS, AT(max_request_bytes), "1572864", 1024, 64 << 20, NULL, "largest request"},
-    {"max-txn-ops", COUNT, LIMITS, AT(max_txn_ops), "128", 1, 100000, NULL, "most operations in a transaction"},
-    {"quota-backend-bytes", BYTES, LIMITS, AT(quota_backend_bytes), "0", INT64_MIN, INT64_MAX, NULL, "database size at which writes are refused; 0: 2 GiB, negative: no limit"},
-    {"watch-progress-notify-interval", DURATION, LIMITS, AT(watch_progress_notify_ns), "10m", 100 * 1000000, INT64_MAX, NULL, "between progress notes on an idle watch"},
-    {"poller", CHOICE, RUNTIME, AT(poller), "auto", 0, 0, "auto|uring|epoll", "how goroutines wait for sockets"},
-    {"maxprocs", COUNT, RUNTIME, AT(maxprocs), "0", 0, 1024, NULL, "processors that run goroutines; 0: all CPUs"},
-    {"preempt", SWITCH, RUNTIME, AT(preempt), "true", 0, 0, NULL, "interrupt goroutines that run longer than a slice"},
-    {"log-level", CHOICE, RUNTIME, AT(log_level), "info", 0, 0, "debug|info|warn|error", "least level that is logged"},
+    {"data-dir", TEXT, IDENTITY, AT(data_dir), "", 0, 0, NULL,
+     "where the member keeps its data (default: <name>.kvd)"},
+    {"wal-dir", TEXT, IDENTITY, AT(wal_dir), "", 0, 0, NULL,
+     "where it keeps its log (default: inside the data directory)"},
+    {"listen-peer-urls", TEXT, IDENTITY, AT(listen_peer_urls), "http://localhost:2380", 0, 0, NULL,
+     "addresses to accept other members on"},
+    {"listen-client-urls", TEXT, IDENTITY, AT(listen_client_urls), "http://localhost:2379", 0, 0,
+     NULL, "addresses to accept clients on"},
+    {"listen-metrics-urls", TEXT, IDENTITY, AT(listen_metrics_urls), "", 0, 0, NULL,
+     "more addresses for /metrics, /health and the goroutine dump"},
+    {"initial-advertise-peer-urls", TEXT, IDENTITY, AT(initial_advertise_peer_urls), "", 0, 0, NULL,
+     "how other members reach this one (default: http://localhost:2380)"},
+    {"advertise-client-urls", TEXT, IDENTITY, AT(advertise_client_urls), "", 0, 0, NULL,
+     "how clients reach this member (default: http://localhost:2379)"},
+    {"initial-cluster", TEXT, IDENTITY, AT(initial_cluster), "", 0, 0, NULL,
+     "all first members: name=http://host:port,... (default: this one alone)"},
+    {"initial-cluster-state", CHOICE, IDENTITY, AT(initial_cluster_state), "new", 0, 0,
+     "new|existing", "start a cluster, or join one"},
+    {"initial-cluster-token", TEXT, IDENTITY, AT(initial_cluster_token), "etcd-cluster", 0, 0, NULL,
+     "mixed into the ids, so that two clusters never meet"},
+    {"heartbeat-interval", MILLIS, REPLICATION, AT(heartbeat_ms), "100", 1, 10000, NULL,
+     "between a leader's heartbeats"},
+    {"election-timeout", MILLIS, REPLICATION, AT(election_ms), "1000", 10, 50000, NULL,
+     "without a leader before an election; at least 5 heartbeats"},
+    {"snapshot-count", COUNT, REPLICATION, AT(snapshot_count), "10000", 1, 100000000, NULL,
+     "entries after which old log may go"},
+    {"snapshot-catchup-entries", COUNT, REPLICATION, AT(snapshot_catchup_entries), "5000", 1,
+     100000000, NULL, "entries kept for slow followers"},
+    {"max-inflight-msgs", COUNT, REPLICATION, AT(max_inflight_msgs), "512", 1, 65536, NULL,
+     "append messages in flight per follower; 1 is stop and wait"},
+    {"sync-timeout", DURATION, REPLICATION, AT(sync_timeout_ns), "0s", 0, 60 * RT_SECOND, NULL,
+     "0: one sync covers all that queued; more: a sync for every entry, and this is its deadline"},
+    {"wal-io", CHOICE, REPLICATION, AT(wal_io), "auto", 0, 0, "auto|direct|buffered",
+     "how the log is written"},
+    {"wal-segment-bytes", BYTES, REPLICATION, AT(wal_segment_bytes), "67108864", 1 << 20, 4 * GIB,
+     NULL, "size of one file of the log"},
+    {"max-request-bytes", BYTES, LIMITS, AT(max_request_bytes), "1572864", 1024, 64 << 20, NULL,
+     "largest request"},
+    {"max-txn-ops", COUNT, LIMITS, AT(max_txn_ops), "128", 1, 100000, NULL,
+     "most operations in a transaction"},
+    {"quota-backend-bytes", BYTES, LIMITS, AT(quota_backend_bytes), "0", INT64_MIN, INT64_MAX, NULL,
+     "database size at which writes are refused; 0: 2 GiB, negative: no limit"},
+    {"watch-progress-notify-interval", DURATION, LIMITS, AT(watch_progress_notify_ns), "10m",
+     100 * 1000000, INT64_MAX, NULL, "between progress notes on an idle watch"},
+    {"poller", CHOICE, RUNTIME, AT(poller), "auto", 0, 0, "auto|uring|epoll",
+     "how goroutines wait for sockets"},
+    {"maxprocs", COUNT, RUNTIME, AT(maxprocs), "0", 0, 1024, NULL,
+     "processors that run goroutines; 0: all CPUs"},
+    {"preempt", SWITCH, RUNTIME, AT(preempt), "true", 0, 0, NULL,
+     "interrupt goroutines that run longer than a slice"},
+    {"log-level", CHOICE, RUNTIME, AT(log_level), "info", 0, 0, "debug|info|warn|error",
+     "least level that is logged"},
 };
 enum { FLAGS = sizeof(flags) / sizeof(flags[0]) };
 
 /* etcd's names that change nothing here: taken, with a warning. */
 static const char *const without_effect[] = {
-    "auto-compaction-batch-limit", "backend-batch-interval", "backend-batch-limit", "backend-bbolt-freelist-type",
-    "bcrypt-cost", "bootstrap-defrag-threshold-megabytes", "compaction-batch-limit", "compaction-sleep-interval",
-    "compact-hash-check-enabled", "compact-hash-check-time", "cors", "debug", "downgrade-check-time",
-    "enable-distributed-tracing", "enable-grpc-gateway", "enable-lease-checkpoint", "enable-lease-checkpoint-persist",
-    "enable-log-rotation", "enable-pprof", "enable-v2",
-    "feature-gates", "grpc-keepalive-interval", "grpc-keepalive-min-time", "grpc-keepalive-timeout", "host-whitelist",
-    "initial-corrupt-check", "initial-election-tick-advance", "log-format", "log-output", "log-outputs", "log-package-levels",
-    "log-rotation-config-json", "logger", "max-concurrent-streams", "max-learners", "max-snapshots", "max-wals",
-    "memory-mlock", "metrics", "pre-vote", "proxy", "raft-read-timeout", "raft-write-timeout", "socket-reuse-address",
-    "socket-reuse-port", "stop-grpc-service-on-defrag", "strict-reconfig-check", "txn-mode-write-with-shared-buffer", "v2-deprecation", "warning-apply-duration",
+    "auto-compaction-batch-limit",
+    "backend-batch-interval",
+    "backend-batch-limit",
+    "backend-bbolt-freelist-type",
+    "bcrypt-cost",
+    "bootstrap-defrag-threshold-megabytes",
+    "compaction-batch-limit",
+    "compaction-sleep-interval",
+    "compact-hash-check-enabled",
+    "compact-hash-check-time",
+    "cors",
+    "debug",
+    "downgrade-check-time",
+    "enable-distributed-tracing",
+    "enable-grpc-gateway",
+    "enable-lease-checkpoint",
+    "enable-lease-checkpoint-persist",
+    "enable-log-rotation",
+    "enable-pprof",
+    "enable-v2",
+    "feature-gates",
+    "grpc-keepalive-interval",
+    "grpc-keepalive-min-time",
+    "grpc-keepalive-timeout",
+    "host-whitelist",
+    "initial-corrupt-check",
+    "initial-election-tick-advance",
+    "log-format",
+    "log-output",
+    "log-outputs",
+    "log-package-levels",
+    "log-rotation-config-json",
+    "logger",
+    "max-concurrent-streams",
+    "max-learners",
+    "max-snapshots",
+    "max-wals",
+    "memory-mlock",
+    "metrics",
+    "pre-vote",
+    "proxy",
+    "raft-read-timeout",
+    "raft-write-timeout",
+    "socket-reuse-address",
+    "socket-reuse-port",
+    "stop-grpc-service-on-defrag",
+    "strict-reconfig-check",
+    "txn-mode-write-with-shared-buffer",
+    "v2-deprecation",
+    "warning-apply-duration",
     "warning-unary-request-duration",
 };
 /* etcd's names that promise something kvd does not give yet: refused. */
-static const struct { const char *name, *why; } not_yet[] = {
+static const struct {
+    const char *name, *why;
+} not_yet[] = {
 #define TLS "TLS is not built yet; put a TLS proxy in front or leave it out"
-    {"cert-file", TLS}, {"key-file", TLS}, {"client-cert-auth", TLS}, {"trusted-ca-file", TLS}, {"auto-tls", TLS},
-    {"client-cert-file", TLS}, {"client-key-file", TLS}, {"client-crl-file", TLS}, {"client-cert-allowed-hostname", TLS},
-    {"peer-cert-file", TLS}, {"peer-key-file", TLS}, {"peer-client-cert-auth", TLS}, {"peer-trusted-ca-file", TLS},
-    {"peer-client-cert-file", TLS}, {"peer-client-key-file", TLS}, {"peer-skip-client-san-verification", TLS},
-    {"peer-auto-tls", TLS}, {"peer-crl-file", TLS}, {"peer-cert-allowed-cn", TLS}, {"peer-cert-allowed-hostname", TLS},
-    {"cipher-suites", TLS}, {"tls-min-version", TLS}, {"tls-max-version", TLS}, {"self-signed-cert-validity", TLS},
+    {"cert-file", TLS},
+    {"key-file", TLS},
+    {"client-cert-auth", TLS},
+    {"trusted-ca-file", TLS},
+    {"auto-tls", TLS},
+    {"client-cert-file", TLS},
+    {"client-key-file", TLS},
+    {"client-crl-file", TLS},
+    {"client-cert-allowed-hostname", TLS},
+    {"peer-cert-file", TLS},
+    {"peer-key-file", TLS},
+    {"peer-client-cert-auth", TLS},
+    {"peer-trusted-ca-file", TLS},
+    {"peer-client-cert-file", TLS},
+    {"peer-client-key-file", TLS},
+    {"peer-skip-client-san-verification", TLS},
+    {"peer-auto-tls", TLS},
+    {"peer-crl-file", TLS},
+    {"peer-cert-allowed-cn", TLS},
+    {"peer-cert-allowed-hostname", TLS},
+    {"cipher-suites", TLS},
+    {"tls-min-version", TLS},
+    {"tls-max-version", TLS},
+    {"self-signed-cert-validity", TLS},
 #undef TLS
-    {"auth-token", "authentication is not built yet"}, {"auth-token-ttl", "authentication is not built yet"},
+    {"auth-token", "authentication is not built yet"},
+    {"auth-token-ttl", "authentication is not built yet"},
     {"auto-compaction-mode", "automatic compaction is not built yet; run kvctl compaction"},
     {"auto-compaction-retention", "automatic compaction is not built yet; run kvctl compaction"},
     {"discovery", "discovery is not built yet; set --initial-cluster"},
@@ -100,7 +187,8 @@ static const struct { const char *name, *why; } not_yet[] = {
     {"config-file", "configuration files are not built yet; set flags or KVD_ variables"},
     {"force-new-cluster", "disaster recovery by this flag is not built yet"},
     {"unsafe-no-fsync", "kvd never acknowledges what is not durable"},
-    {"listen-client-http-urls", "HTTP is served on the client URLs; a listener of its own is not built yet"},
+    {"listen-client-http-urls",
+     "HTTP is served on the client URLs; a listener of its own is not built yet"},
     {"corrupt-check-time", "corruption checks are not built yet; compare kvctl endpoint hashkv"},
 };
 
@@ -192,12 +280,13 @@ static int parse_switch(const char *text, bool *out)
     return -EINVAL;
 }
 
-static const char *const units[] = {[TEXT] = "", [COUNT] = "", [BYTES] = "bytes", [MILLIS] = "ms", [DURATION] = "duration",
-                                    [SWITCH] = "", [CHOICE] = ""};
+static const char *const units[] = {
+    [TEXT] = "",   [COUNT] = "", [BYTES] = "bytes", [MILLIS] = "ms", [DURATION] = "duration",
+    [SWITCH] = "", [CHOICE] = ""};
 
 /* Put `text` into the field of `flag`. `where` says where it was set. False with why. */
-static bool assign(const struct flag *flag, const char *text, const char *where, struct kvd_flags *out,
-                   struct why *why)
+static bool assign(const struct flag *flag, const char *text, const char *where,
+                   struct kvd_flags *out, struct why *why)
 {
     void *field = (char *)out + flag->offset;
     int64_t number = 0;
@@ -236,11 +325,11 @@ static bool assign(const struct flag *flag, const char *text, const char *where,
     if (number < flag->min || number > flag->max) {
         if (flag->kind == DURATION) {
             char low[32], high[32];
-            why_set(why, "%s: %s is out of range: from %s to %s", where, text, rt_format_duration(flag->min, low),
-                    rt_format_duration(flag->max, high));
+            why_set(why, "%s: %s is out of range: from %s to %s", where, text,
+                    rt_format_duration(flag->min, low), rt_format_duration(flag->max, high));
         } else {
-            why_set(why, "%s: %s is out of range: from %" PRId64 " to %" PRId64 "%s%s", where, text, flag->min,
-                    flag->max, *units[flag->kind] ? " " : "", units[flag->kind]);
+            why_set(why, "%s: %s is out of range: from %" PRId64 " to %" PRId64 "%s%s", where, text,
+                    flag->min, flag->max, *units[flag->kind] ? " " : "", units[flag->kind]);
         }
         return false;
     }
@@ -250,13 +339,13 @@ static bool assign(const struct flag *flag, const char *text, const char *where,
 
 static void show_help(struct rt_string *text)
 {
-    rt_string_printf(text,
-                     "kvd serves a replicated key-value store that etcd's clients understand.\n\n"
-                     "Usage: kvd [--flag value]...\n\nExamples:\n"
-                     "  kvd                                       # one member, data in default.kvd\n"
-                     "  kvd --name m1 --data-dir /var/lib/kvd --listen-client-urls http://0.0.0.0:2379 "
-                     "--advertise-client-urls http://10.0.0.1:2379\n"
-                     "  KVD_LOG_LEVEL=debug kvd --max-inflight-msgs 1 --sync-timeout 5ms\n");
+    rt_string_printf(
+        text, "kvd serves a replicated key-value store that etcd's clients understand.\n\n"
+              "Usage: kvd [--flag value]...\n\nExamples:\n"
+              "  kvd                                       # one member, data in default.kvd\n"
+              "  kvd --name m1 --data-dir /var/lib/kvd --listen-client-urls http://0.0.0.0:2379 "
+              "--advertise-client-urls http://10.0.0.1:2379\n"
+              "  KVD_LOG_LEVEL=debug kvd --max-inflight-msgs 1 --sync-timeout 5ms\n");
     for (int g = 0; g < GROUPS; g++) {
         rt_string_printf(text, "\n%s:\n", group_titles[g]);
         for (size_t i = 0; i < FLAGS; i++) {
@@ -264,7 +353,8 @@ static void show_help(struct rt_string *text)
             if ((int)f->group != g)
                 continue;
             char head[96];
-            snprintf(head, sizeof head, "--%s%s%s", f->name, f->choices ? " " : "", f->choices ? f->choices : "");
+            snprintf(head, sizeof head, "--%s%s%s", f->name, f->choices ? " " : "",
+                     f->choices ? f->choices : "");
             rt_string_printf(text, "  %-38s %s", head, f->help);
             if (*f->standard && *units[f->kind] && f->kind != DURATION)
                 rt_string_printf(text, " (default %s %s)", f->standard, units[f->kind]);
@@ -273,9 +363,10 @@ static void show_help(struct rt_string *text)
             rt_string_printf(text, "\n");
         }
     }
-    rt_string_printf(text, "\nEvery flag may be set as KVD_NAME or ETCD_NAME in the environment, with - as _.\n"
-                           "  --version                              print the version\n"
-                           "  --help                                 print this\n");
+    rt_string_printf(
+        text, "\nEvery flag may be set as KVD_NAME or ETCD_NAME in the environment, with - as _.\n"
+              "  --version                              print the version\n"
+              "  --help                                 print this\n");
 }
 
 /* "KVD_" or "ETCD_" + NAME of a flag, in `buf`. */
@@ -317,8 +408,11 @@ static bool read_environment(char **env, const bool *set, struct kvd_flags *out,
     for (size_t i = 0; i < FLAGS; i++) {
         const char *value = env_of(env, flags[i].name, name, sizeof name);
         if (value && set[i]) {
-            why_set(why, "conflicting environment variable \"%s\" is shadowed by corresponding command-line flag "
-                         "(either unset environment variable or disable flag)", name);
+            why_set(why,
+                    "conflicting environment variable \"%s\" is shadowed by corresponding "
+                    "command-line flag "
+                    "(either unset environment variable or disable flag)",
+                    name);
             return false;
         }
         if (value && !assign(&flags[i], value, name, out, why))
@@ -362,8 +456,8 @@ static bool tolerate(const char *name, struct rt_string *warnings, struct why *w
     return false;
 }
 
-static bool read_arguments(int argc, char **argv, bool *set, struct rt_arena *arena, struct kvd_flags *out,
-                           struct rt_string *warnings, struct why *why)
+static bool read_arguments(int argc, char **argv, bool *set, struct rt_arena *arena,
+                           struct kvd_flags *out, struct rt_string *warnings, struct why *why)
 {
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
@@ -420,11 +514,13 @@ enum kvd_flags_verdict kvd_flags_read(int argc, char **argv, char **env, struct 
         bool ok = assign(&flags[i], flags[i].standard, flags[i].name, out, why);
         assert(ok);
     }
-    if (!read_arguments(argc, argv, set, arena, out, warnings, why) || !read_environment(env, set, out, why) ||
-        !read_foreign_environment(env, warnings, why))
+    if (!read_arguments(argc, argv, set, arena, out, warnings, why) ||
+        !read_environment(env, set, out, why) || !read_foreign_environment(env, warnings, why))
         return KVD_FLAGS_WRONG;
     if (out->election_ms < 5 * out->heartbeat_ms) {
-        why_set(why, "--election-timeout %" PRId64 " ms must be at least 5 times --heartbeat-interval %" PRId64 " ms",
+        why_set(why,
+                "--election-timeout %" PRId64
+                " ms must be at least 5 times --heartbeat-interval %" PRId64 " ms",
                 out->election_ms, out->heartbeat_ms);
         return KVD_FLAGS_WRONG;
     }

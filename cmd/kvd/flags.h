@@ -27,9 +27,9 @@ struct kvd_flags {
 };
 
 enum kvd_flags_verdict {
-    KVD_FLAGS_RUN,     // *out is complete
-    KVD_FLAGS_SHOWN,   // --help or --version: print `text` on stdout, exit 0
-    KVD_FLAGS_WRONG,   // print `why` on stderr, exit 2
+    KVD_FLAGS_RUN,   // *out is complete
+    KVD_FLAGS_SHOWN, // --help or --version: print `text` on stdout, exit 0
+    KVD_FLAGS_WRONG, // print `why` on stderr, exit 2
 };
 
 /* Read argv and the environment (KVD_NAME, then ETCD_NAME). Warnings about flags that are accepted

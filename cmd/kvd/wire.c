@@ -58,8 +58,10 @@ static int start_member(struct kvd *k, const struct kvd_flags *f, struct why *wh
         .data_dir = f->data_dir,
         .wal_dir = f->wal_dir,
         .listen_peer_urls = f->listen_peer_urls,
-        .advertise_peer_urls = *f->initial_advertise_peer_urls ? f->initial_advertise_peer_urls : "http://localhost:2380",
-        .advertise_client_urls = *f->advertise_client_urls ? f->advertise_client_urls : "http://localhost:2379",
+        .advertise_peer_urls = *f->initial_advertise_peer_urls ? f->initial_advertise_peer_urls
+                                                               : "http://localhost:2380",
+        .advertise_client_urls =
+            *f->advertise_client_urls ? f->advertise_client_urls : "http://localhost:2379",
         .initial_cluster = *f->initial_cluster ? f->initial_cluster : NULL,
         .initial_cluster_token = f->initial_cluster_token,
         .initial_cluster_existing = strcmp(f->initial_cluster_state, "existing") == 0,
@@ -81,7 +83,8 @@ static int start_member(struct kvd *k, const struct kvd_flags *f, struct why *wh
 }
 
 /* Listen before the member starts: a port in use must not leave a half-made data directory. */
-static int listen_on(struct kvd *k, const char *flag, const char *urls, bool is_metrics, struct why *why)
+static int listen_on(struct kvd *k, const char *flag, const char *urls, bool is_metrics,
+                     struct why *why)
 {
     struct kvd_addresses addresses;
     int err = kvd_addresses_read(flag, urls, &k->arena, &addresses, why);
@@ -92,8 +95,10 @@ static int listen_on(struct kvd *k, const char *flag, const char *urls, bool is_
         if (err == 0) {
             k->port_count++;
         } else if (err == -EADDRINUSE) {
-            why_set(why, "cannot listen on %s: address already in use; stop what listens there or set --%s",
-                    addresses.address[i], flag);
+            why_set(
+                why,
+                "cannot listen on %s: address already in use; stop what listens there or set --%s",
+                addresses.address[i], flag);
         } else {
             why_prefix(why, "cannot listen on %s (--%s)", addresses.address[i], flag);
         }
@@ -118,11 +123,13 @@ static void accept_on(struct kvd *k)
         struct kvd_port *port = &k->ports[i];
         rt_waitgroup_add(&k->accepting, 1);
         rt_listener_ref(port->listener); // accept_all's own: closing gives up ours
-        int err = rt_go(port->is_metrics ? "accept-metrics" : "accept-clients", accept_all, port); // ends when closed
-        assert(err == 0); // the first goroutines of a process
+        int err = rt_go(port->is_metrics ? "accept-metrics" : "accept-clients", accept_all,
+                        port); // ends when closed
+        assert(err == 0);      // the first goroutines of a process
         rt_log(k->log, RT_LOG_INFO,
-               port->is_metrics ? "serving metrics traffic insecurely"
-                                : "serving client traffic insecurely; this is strongly discouraged!",
+               port->is_metrics
+                   ? "serving metrics traffic insecurely"
+                   : "serving client traffic insecurely; this is strongly discouraged!",
                rt_f_str("address", rt_listener_address(port->listener)));
     }
 }
@@ -164,8 +171,9 @@ int kvd_start(const struct kvd_flags *flags, struct kvd **out, struct why *why)
     rt_metrics_add_runtime(k->metrics);
     struct rt_stats stats;
     rt_stats(&stats);
-    rt_log(k->log, RT_LOG_INFO, "starting kvd", rt_f_str("version", KVD_VERSION), rt_f_str("name", flags->name),
-           rt_f_str("data-dir", flags->data_dir), rt_f_uint("procs", rt_procs()), rt_f_str("poller", stats.poller),
+    rt_log(k->log, RT_LOG_INFO, "starting kvd", rt_f_str("version", KVD_VERSION),
+           rt_f_str("name", flags->name), rt_f_str("data-dir", flags->data_dir),
+           rt_f_uint("procs", rt_procs()), rt_f_str("poller", stats.poller),
            rt_f_str("poller-why", stats.poller_why));
     int err = check_advertised(flags, why);
     if (err == 0)
@@ -203,7 +211,8 @@ void kvd_stop(struct kvd *k, int64_t deadline_ns)
         rt_listener_close(k->ports[i].listener);
     rt_waitgroup_wait(&k->accepting, deadline_ns);
     // Leadership goes while calls are still answered, so that writers lose nothing.
-    member_transfer_leadership(k->member, 0, rt_after_ns(RT_SECOND)); // alone, or no leader: we just stop
+    member_transfer_leadership(k->member, 0,
+                               rt_after_ns(RT_SECOND)); // alone, or no leader: we just stop
     int64_t drained_ns = rt_after_ns(3 * RT_SECOND);
     service_stop(k->service, drained_ns < deadline_ns ? drained_ns : deadline_ns);
     member_begin_stop(k->member);

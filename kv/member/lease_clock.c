@@ -33,7 +33,8 @@ static bool must_ask(struct member *m, int64_t now_ns)
 {
     struct lease_clock *l = &m->leases;
     int64_t tick = atomic_load(&l->tick_ns);
-    return now_ns - tick > patience_ns(m) || atomic_load(&l->stalled_ns) > atomic_load(&l->confirmed_ns);
+    return now_ns - tick > patience_ns(m) ||
+           atomic_load(&l->stalled_ns) > atomic_load(&l->confirmed_ns);
 }
 
 /* Ask the cluster whether we lead. */

@@ -37,12 +37,12 @@ struct snapshot_in {
 
 struct snapshots {
     struct rt_mutex lock;
-    struct rt_buf *ready; // lock: an image nobody has taken, or NULL
-    bool opening;         // lock
-    uint32_t streams;     // lock
+    struct rt_buf *ready;                      // lock: an image nobody has taken, or NULL
+    bool opening;                              // lock
+    uint32_t streams;                          // lock
     struct rt_conn *out[MEMBER_SNAPSHOTS_OUT]; // lock: of streams that are connected; NULL: none
     bool stopped;                              // lock
-    bool receiving;       // lock: one at a time
+    bool receiving;                            // lock: one at a time
 };
 
 /* raft_env.snapshot: raft goroutine. */

@@ -99,8 +99,8 @@ static int check_image(const struct store_install *install, const struct raft_sn
     if (meta.index == wanted->index && meta.term == wanted->term)
         return 0;
     why_set(why,
-            "the image ends at index %" PRIu64 " of term %" PRIu64 ", the message speaks of %" PRIu64
-            " of term %" PRIu64,
+            "the image ends at index %" PRIu64 " of term %" PRIu64
+            ", the message speaks of %" PRIu64 " of term %" PRIu64,
             meta.index, meta.term, wanted->index, wanted->term);
     return MEMBER_MALFORMED;
 }

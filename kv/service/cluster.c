@@ -78,7 +78,8 @@ enum grpc_done serve_health_watch(void *ctx, struct grpc_call *call, struct rt_b
     int err = known < 0 ? known : 0;
     if (err == 0) {
         enum health health = known ? HEALTH_SERVING : HEALTH_SERVICE_UNKNOWN;
-        err = grpc_send(call, &(struct grpc_part){.bytes = put_health(answer, health)}, 1, RT_FOREVER);
+        err = grpc_send(call, &(struct grpc_part){.bytes = put_health(answer, health)}, 1,
+                        RT_FOREVER);
     }
     while (err == 0)
         err = grpc_wait_wake(call, RT_FOREVER);

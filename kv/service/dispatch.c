@@ -5,9 +5,9 @@
 #include <assert.h>
 #include <errno.h>
 
-#define SHAPE_UNARY GRPC_UNARY
+#define SHAPE_UNARY  GRPC_UNARY
 #define SHAPE_SERVER GRPC_SERVER_STREAM
-#define SHAPE_BIDI GRPC_BIDI
+#define SHAPE_BIDI   GRPC_BIDI
 
 typedef enum grpc_done handler(void *ctx, struct grpc_call *call, struct rt_bytes message);
 static const struct {
@@ -81,7 +81,8 @@ struct service *service_new(const struct service_config *config)
         .log = config->log,
         .metrics = config->metrics,
     });
-    int err = rt_go("leader-watch", leader_calls_watch, s); // ends when the member or the service stops
+    int err =
+        rt_go("leader-watch", leader_calls_watch, s); // ends when the member or the service stops
     if (err)
         rt_fatal("no goroutine to watch the leader: the service cannot start");
     return s;
@@ -114,7 +115,8 @@ void service_free(struct service *s)
 
 int64_t serve_deadline_ns(const struct service *s, const struct grpc_call *call)
 {
-    int64_t ours = rt_after_ns((SERVICE_REQUEST_TIMEOUT_MS + 2 * (int64_t)s->config.election_ms) * RT_MS);
+    int64_t ours =
+        rt_after_ns((SERVICE_REQUEST_TIMEOUT_MS + 2 * (int64_t)s->config.election_ms) * RT_MS);
     int64_t theirs = grpc_call_deadline_ns(call);
     return theirs < ours ? theirs : ours;
 }
@@ -129,8 +131,10 @@ static void log_bug(struct service *s, const struct grpc_call *call, int err)
 {
     const struct grpc_method *method = grpc_call_method(call);
     if (rt_log_gate_open(&s->bug_gate, RT_SECOND))
-        rt_log(s->config.log, RT_LOG_ERROR, "a call ended with a code that clients have no status for",
-               rt_f_str("service", method->service), rt_f_str("method", method->name), rt_f_int("code", err));
+        rt_log(s->config.log, RT_LOG_ERROR,
+               "a call ended with a code that clients have no status for",
+               rt_f_str("service", method->service), rt_f_str("method", method->name),
+               rt_f_int("code", err));
 }
 
 void serve_fail(struct service *s, struct grpc_call *call, int err)
@@ -158,8 +162,8 @@ int serve_read_numbers(struct rt_bytes message, uint64_t *out, uint32_t count)
     return more;
 }
 
-bool serve_numbers(struct service *s, struct grpc_call *call, struct rt_bytes message, uint64_t *out,
-                   uint32_t count)
+bool serve_numbers(struct service *s, struct grpc_call *call, struct rt_bytes message,
+                   uint64_t *out, uint32_t count)
 {
     int err = serve_read_numbers(message, out, count);
     if (err)
@@ -199,7 +203,8 @@ static struct rt_buf *own_body(struct rt_string *body)
     return owner;
 }
 
-void serve_answer(struct service *s, struct grpc_call *call, int64_t revision, struct rt_string *body)
+void serve_answer(struct service *s, struct grpc_call *call, int64_t revision,
+                  struct rt_string *body)
 {
     struct rt_string header = {0};
     serve_add_header(s, &header, revision);

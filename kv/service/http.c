@@ -24,8 +24,9 @@ static void serve_version(struct service *s, struct http1_response *out)
     char version[16];
     member_cluster_version(s->member, version);
     out->content_type = "application/json";
-    rt_string_printf(&out->body, "{\"etcdserver\":\"%s\",\"etcdcluster\":\"%s\",\"storage\":\"%s\"}",
-                     SERVICE_API_VERSION, *version ? version : "not_decided", SERVICE_STORAGE_VERSION);
+    rt_string_printf(
+        &out->body, "{\"etcdserver\":\"%s\",\"etcdcluster\":\"%s\",\"storage\":\"%s\"}",
+        SERVICE_API_VERSION, *version ? version : "not_decided", SERVICE_STORAGE_VERSION);
 }
 
 static bool has_query(const struct http1_request *r, const char *name, const char *value)
@@ -56,12 +57,14 @@ static const char *complaint(struct service *s, const struct http1_request *r)
     return "";
 }
 
-static void serve_health(struct service *s, const struct http1_request *r, struct http1_response *out)
+static void serve_health(struct service *s, const struct http1_request *r,
+                         struct http1_response *out)
 {
     const char *reason = complaint(s, r);
     out->status = *reason ? 503 : 200;
     out->content_type = "application/json";
-    rt_string_printf(&out->body, "{\"health\":\"%s\",\"reason\":\"%s\"}", *reason ? "false" : "true", reason);
+    rt_string_printf(&out->body, "{\"health\":\"%s\",\"reason\":\"%s\"}",
+                     *reason ? "false" : "true", reason);
     if (*reason && rt_log_gate_open(&s->health_gate, RT_SECOND))
         rt_log(s->config.log, RT_LOG_WARN, "serving /health false", rt_f_str("reason", reason));
 }
@@ -80,7 +83,8 @@ static void not_found(struct http1_response *out)
 }
 
 /* What both ports serve. False when the path is none of it. */
-static bool serve_common(struct service *s, const struct http1_request *r, struct http1_response *out)
+static bool serve_common(struct service *s, const struct http1_request *r,
+                         struct http1_response *out)
 {
     bool is_health = is_path(r, "/health");
     if (!is_health && !is_path(r, "/metrics"))
@@ -94,7 +98,8 @@ static bool serve_common(struct service *s, const struct http1_request *r, struc
     return true;
 }
 
-void serve_http_client(void *ctx, const struct http1_request *request, struct http1_response *response)
+void serve_http_client(void *ctx, const struct http1_request *request,
+                       struct http1_response *response)
 {
     struct service *s = ctx;
     if (serve_common(s, request, response))
@@ -105,7 +110,8 @@ void serve_http_client(void *ctx, const struct http1_request *request, struct ht
         serve_version(s, response);
 }
 
-void serve_http_metrics(void *ctx, const struct http1_request *request, struct http1_response *response)
+void serve_http_metrics(void *ctx, const struct http1_request *request,
+                        struct http1_response *response)
 {
     struct service *s = ctx;
     if (serve_common(s, request, response))

@@ -91,7 +91,10 @@ static void add_counter(void *arg, const char *name, uint64_t peer, int64_t valu
     i->counters[i->counter_count++] = c;
 }
 
-static char *text(struct rt_arena *arena, const char *from) { return rt_arena_printf(arena, "%s", from); }
+static char *text(struct rt_arena *arena, const char *from)
+{
+    return rt_arena_printf(arena, "%s", from);
+}
 
 static Kvdpb__Knob *knob_message(struct rt_arena *arena, const struct member_knob *from)
 {
@@ -110,7 +113,8 @@ static Kvdpb__Knob *knob_message(struct rt_arena *arena, const struct member_kno
 }
 
 /* The knob of that name, or all for "". */
-static size_t list_knobs(struct service *s, struct rt_arena *arena, const char *name, Kvdpb__Knob ***out)
+static size_t list_knobs(struct service *s, struct rt_arena *arena, const char *name,
+                         Kvdpb__Knob ***out)
 {
     struct member_knob *all = rt_arena_alloc(arena, MEMBER_KNOBS_MAX * sizeof *all);
     uint32_t count = member_knobs(s->member, all, MEMBER_KNOBS_MAX);
@@ -157,7 +161,8 @@ enum grpc_done serve_latency(void *ctx, struct grpc_call *call, struct rt_bytes 
 
 /* False: the call has been failed. */
 static bool unpack(struct service *s, struct grpc_call *call, struct rt_bytes message,
-                   const ProtobufCMessageDescriptor *type, struct rt_arena *arena, ProtobufCMessage **out)
+                   const ProtobufCMessageDescriptor *type, struct rt_arena *arena,
+                   ProtobufCMessage **out)
 {
     int err = fields_unpack(type, message, arena, INSIGHT_REQUEST_BYTES, out);
     if (err)

@@ -30,8 +30,8 @@ enum grpc_done serve_range(void *ctx, struct grpc_call *call, struct rt_bytes me
     return serve_read(ctx, call, message, fields[RANGE_SERIALIZABLE - 1] != 0, store_range);
 }
 
-static enum grpc_done serve_write(struct service *s, struct grpc_call *call, struct rt_bytes message,
-                                  enum store_command_kind kind)
+static enum grpc_done serve_write(struct service *s, struct grpc_call *call,
+                                  struct rt_bytes message, enum store_command_kind kind)
 {
     int64_t decoded_ns = member_stamp_ns();
     struct store_request request;

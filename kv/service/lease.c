@@ -55,13 +55,15 @@ static int keep_alive(struct service *s, struct grpc_call *call, int64_t lease)
     serve_add_header(s, &answer, revision);
     field_add_int(&answer, 2, lease);
     field_add_int(&answer, 3, ttl_s);
-    err = grpc_send(call, &(struct grpc_part){.bytes = rt_bytes(answer.data, answer.len)}, 1, RT_FOREVER);
+    err = grpc_send(call, &(struct grpc_part){.bytes = rt_bytes(answer.data, answer.len)}, 1,
+                    RT_FOREVER);
     rt_string_deinit(&answer);
     return err;
 }
 
 /* Requests until the client has no more: 0; or why the stream is over. */
-static int keep_all_alive(struct service *s, struct grpc_call *call, const struct leader_call *watched)
+static int keep_all_alive(struct service *s, struct grpc_call *call,
+                          const struct leader_call *watched)
 {
     for (;;) {
         struct rt_buf *request;
@@ -117,7 +119,8 @@ enum grpc_done serve_lease_time_to_live(void *ctx, struct grpc_call *call, struc
     if (wants_keys && !serve_barrier(s, call))
         return GRPC_DONE;
     int64_t remaining_s = 0, granted_s = 0;
-    int err = member_lease_ttl(s->member, lease, serve_deadline_ns(s, call), &remaining_s, &granted_s);
+    int err =
+        member_lease_ttl(s->member, lease, serve_deadline_ns(s, call), &remaining_s, &granted_s);
     if (err && err != MEMBER_NO_LEASE) {
         serve_fail(s, call, err);
         return GRPC_DONE;

@@ -3,8 +3,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const char *const alarm_names[] = {
-    [STORE_ALARM_NONE] = "NONE", [STORE_ALARM_NOSPACE] = "NOSPACE", [STORE_ALARM_CORRUPT] = "CORRUPT"};
+static const char *const alarm_names[] = {[STORE_ALARM_NONE] = "NONE",
+                                          [STORE_ALARM_NOSPACE] = "NOSPACE",
+                                          [STORE_ALARM_CORRUPT] = "CORRUPT"};
 
 /* The active alarms of a type, in memory to rt_free. */
 static uint32_t list_alarms(struct service *s, enum store_alarm_type type, struct store_alarm **out)
@@ -35,7 +36,8 @@ enum grpc_done serve_status(void *ctx, struct grpc_call *call, struct rt_bytes m
     uint32_t count = list_alarms(s, STORE_ALARM_NONE, &alarms);
     for (uint32_t i = 0; i < count; i++) {
         char text[64];
-        snprintf(text, sizeof text, "memberID:%" PRIu64 " alarm:%s ", alarms[i].member, alarm_names[alarms[i].type]);
+        snprintf(text, sizeof text, "memberID:%" PRIu64 " alarm:%s ", alarms[i].member,
+                 alarm_names[alarms[i].type]);
         field_add_text(&body, 8, text);
     }
     rt_free(alarms);

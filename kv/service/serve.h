@@ -44,11 +44,12 @@ void serve_fail_status(struct grpc_call *call, enum service_status status);
  * it is absent. Other fields are skipped. 0 or FIELDS_MALFORMED. */
 int serve_read_numbers(struct rt_bytes message, uint64_t *out, uint32_t count);
 /* The same; false when the bytes are no message and the call has been failed. */
-bool serve_numbers(struct service *s, struct grpc_call *call, struct rt_bytes message, uint64_t *out,
-                   uint32_t count);
+bool serve_numbers(struct service *s, struct grpc_call *call, struct rt_bytes message,
+                   uint64_t *out, uint32_t count);
 
 /* Answer with header (revision 0 leaves the field out) and `body`, which is used up. */
-void serve_answer(struct service *s, struct grpc_call *call, int64_t revision, struct rt_string *body);
+void serve_answer(struct service *s, struct grpc_call *call, int64_t revision,
+                  struct rt_string *body);
 
 /* Append field 1, the ResponseHeader. */
 void serve_add_header(struct service *s, struct rt_string *out, int64_t revision);
@@ -56,7 +57,8 @@ void serve_add_header(struct service *s, struct rt_string *out, int64_t revision
 /* Propose `request` and wait for it; at most max-request-bytes. True when it was applied and the store did it, with *result and
  * *out to use and then to release by serve_release. False when the call has been failed. */
 bool serve_propose(struct service *s, struct grpc_call *call, enum store_command_kind kind,
-                   struct rt_bytes request, struct store_result *result, struct member_outcome *out);
+                   struct rt_bytes request, struct store_result *result,
+                   struct member_outcome *out);
 void serve_release(struct service *s, struct store_result *result, struct member_outcome *out);
 
 /* Make what is read next linearizable. False when the call has been failed. */
@@ -77,5 +79,7 @@ void leader_call_leave(struct service *s, struct leader_call *l);
 void leader_calls_watch(void *service);
 
 /* HTTP/1.1 on both ports.  (http.c) */
-void serve_http_client(void *ctx, const struct http1_request *request, struct http1_response *response);
-void serve_http_metrics(void *ctx, const struct http1_request *request, struct http1_response *response);
+void serve_http_client(void *ctx, const struct http1_request *request,
+                       struct http1_response *response);
+void serve_http_metrics(void *ctx, const struct http1_request *request,
+                        struct http1_response *response);

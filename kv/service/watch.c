@@ -16,14 +16,15 @@ struct watch_call {
     struct grpc_call *call;
     struct store_watch_stream *stream;
     struct leader_call watched;
-    _Atomic int ended;                // 0, or why the sender is over: a code, or -errno
+    _Atomic int ended; // 0, or why the sender is over: a code, or -errno
     struct rt_note sender_ended;
-    struct rt_sem creates;            // places in the ring
-    _Atomic uint64_t may_fragment[SERVICE_CREATES_MAX / 64]; // a place is written before its create is
-                                                             // made; its neighbours are read meanwhile
-    uint32_t created_at;              // receiver only: next place to write
-    uint32_t answered_at;             // sender only: next place to read
-    int64_t *fragmented;              // sender only: ids of watches that may be cut
+    struct rt_sem creates; // places in the ring
+    _Atomic uint64_t
+        may_fragment[SERVICE_CREATES_MAX / 64]; // a place is written before its create is
+                                                // made; its neighbours are read meanwhile
+    uint32_t created_at;                        // receiver only: next place to write
+    uint32_t answered_at;                       // sender only: next place to read
+    int64_t *fragmented;                        // sender only: ids of watches that may be cut
     uint32_t fragmented_count, fragmented_cap;
 };
 
@@ -75,13 +76,15 @@ static void forget_fragment(struct watch_call *w, int64_t id)
 }
 
 /* Everything of a WatchResponse but its events. */
-static void add_head(struct watch_call *w, struct rt_string *out, const struct store_watch_batch *b, bool fragment)
+static void add_head(struct watch_call *w, struct rt_string *out, const struct store_watch_batch *b,
+                     bool fragment)
 {
     serve_add_header(w->s, out, b->kind == STORE_WATCH_COMPACTED ? 0 : b->revision);
     bool refused = b->kind == STORE_WATCH_CREATED && b->code;
     field_add_int(out, 2, b->id);
     field_add_uint(out, 3, b->kind == STORE_WATCH_CREATED);
-    field_add_uint(out, 4, refused || b->kind == STORE_WATCH_CANCELED || b->kind == STORE_WATCH_COMPACTED);
+    field_add_uint(out, 4,
+                   refused || b->kind == STORE_WATCH_CANCELED || b->kind == STORE_WATCH_COMPACTED);
     if (b->kind == STORE_WATCH_COMPACTED)
         field_add_int(out, 5, b->compact_revision);
     if (refused)
@@ -112,7 +115,8 @@ static uint32_t gather_events(const struct store_watch_batch *b, uint32_t from, 
 }
 
 /* Send events [from, to) of a batch, which may be none, as one message. */
-static int send_events(struct watch_call *w, const struct store_watch_batch *b, uint32_t from, uint32_t to)
+static int send_events(struct watch_call *w, const struct store_watch_batch *b, uint32_t from,
+                       uint32_t to)
 {
     struct grpc_part parts[SERVICE_PARTS_MAX];
     struct rt_string head = {0};
@@ -215,15 +219,33 @@ static int read_create(struct rt_bytes message, struct store_watch_options *o, b
     while ((more = fields_next(&f, &it)) > 0) {
         int err = 0;
         switch (FIELD_KEY(it.number, it.wire)) {
-        case FIELD_KEY(1, FIELD_LEN): o->key = it.bytes; break;
-        case FIELD_KEY(2, FIELD_LEN): o->range_end = it.bytes; break;
-        case FIELD_KEY(3, FIELD_VARINT): o->start_revision = (int64_t)it.value; break;
-        case FIELD_KEY(4, FIELD_VARINT): o->progress_notify = it.value != 0; break;
-        case FIELD_KEY(5, FIELD_VARINT): o->filters |= filter_of(it.value); break;
-        case FIELD_KEY(5, FIELD_LEN): err = read_packed_filters(it.bytes, &o->filters); break;
-        case FIELD_KEY(6, FIELD_VARINT): o->prev_kv = it.value != 0; break;
-        case FIELD_KEY(7, FIELD_VARINT): o->id = (int64_t)it.value; break;
-        case FIELD_KEY(8, FIELD_VARINT): *may_fragment = it.value != 0; break;
+        case FIELD_KEY(1, FIELD_LEN):
+            o->key = it.bytes;
+            break;
+        case FIELD_KEY(2, FIELD_LEN):
+            o->range_end = it.bytes;
+            break;
+        case FIELD_KEY(3, FIELD_VARINT):
+            o->start_revision = (int64_t)it.value;
+            break;
+        case FIELD_KEY(4, FIELD_VARINT):
+            o->progress_notify = it.value != 0;
+            break;
+        case FIELD_KEY(5, FIELD_VARINT):
+            o->filters |= filter_of(it.value);
+            break;
+        case FIELD_KEY(5, FIELD_LEN):
+            err = read_packed_filters(it.bytes, &o->filters);
+            break;
+        case FIELD_KEY(6, FIELD_VARINT):
+            o->prev_kv = it.value != 0;
+            break;
+        case FIELD_KEY(7, FIELD_VARINT):
+            o->id = (int64_t)it.value;
+            break;
+        case FIELD_KEY(8, FIELD_VARINT):
+            *may_fragment = it.value != 0;
+            break;
         }
         if (err)
             return err;

@@ -359,6 +359,15 @@ int backend_open(struct backend *b, const char *dir, struct why *why)
     err = rt_file_open(rt_string_cstr(&path), RT_OPEN_READ | RT_OPEN_WRITE, 0600, &b->file);
     if (!err)
         err = rt_file_size(b->file, &b->secured_bytes);
+    // The names must outlive a power loss before anything counts on the data: data.mdb in its folder, and
+    // the folder beside the others.
+    if (!err)
+        err = rt_sync_dir(dir);
+    if (!err) {
+        path.len = 0;
+        rt_string_printf(&path, "%s/..", dir);
+        err = rt_sync_dir(rt_string_cstr(&path));
+    }
     if (err) {
         why_set(why, "cannot open %s: %s", rt_string_cstr(&path), why_errno(err, buf, sizeof buf));
         backend_close(b);

@@ -43,7 +43,8 @@ static int serve(const struct arguments *a)
     }
     struct rt_stats stats;
     rt_stats(&stats);
-    printf("listening on %s with %s (%s)\n", rt_listener_address(l), stats.poller, stats.poller_why);
+    printf("listening on %s with %s (%s)\n", rt_listener_address(l), stats.poller,
+           stats.poller_why);
     fflush(stdout);
     for (;;) {
         int err = rt_accept(l, &c);
@@ -142,7 +143,8 @@ int main(int argc, char **argv)
                  (argc < 5 || rt_parse_u64(argv[4], &a.seconds) == 0) && a.connections > 0 &&
                  a.connections <= CONNECTIONS_MAX && a.seconds > 0 && a.seconds < 3600;
     if (!serves && !loads) {
-        fprintf(stderr, "usage: echo serve HOST:PORT | echo load HOST:PORT [CONNECTIONS [SECONDS]]\n");
+        fprintf(stderr,
+                "usage: echo serve HOST:PORT | echo load HOST:PORT [CONNECTIONS [SECONDS]]\n");
         return 2;
     }
     struct why why;

@@ -29,7 +29,7 @@ struct series {
     struct rt_hdr *hdr;
     const int64_t *bounds_ns;
     int bound_count;
-    double (*fn)(void *arg);        // computed when read, else NULL
+    double (*fn)(void *arg); // computed when read, else NULL
     void *arg;
 };
 

@@ -1,14 +1,14 @@
 /* inspect/symbols.h: names of functions of this program, from its own file. Static functions too,
  * as long as the file was not stripped. Takes no lock, asks no allocator. */
 #pragma once
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct symbols {
     const uint8_t *file; // mapped; NULL: no names
     size_t size;
-    uintptr_t base;      // where the program lies, less where its file says
+    uintptr_t base; // where the program lies, less where its file says
     const void *table;
     size_t count;
     const char *names;

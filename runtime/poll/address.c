@@ -68,8 +68,10 @@ int address_split(const char *text, char host[ADDRESS_HOST_MAX], uint16_t *port_
     }
     size_t len = (size_t)(end - first);
     if (len >= ADDRESS_HOST_MAX || (!bracketed && memchr(first, ':', len))) {
-        why_set(why, len >= ADDRESS_HOST_MAX ? "the host of \"%s\" is too long"
-                                     : "\"%s\" is no address: an IPv6 host goes in brackets", text);
+        why_set(why,
+                len >= ADDRESS_HOST_MAX ? "the host of \"%s\" is too long"
+                                        : "\"%s\" is no address: an IPv6 host goes in brackets",
+                text);
         return -EINVAL;
     }
     memcpy(host, first, len);
@@ -136,7 +138,8 @@ int address_resolve(const char *text, bool passive, struct addresses *out, struc
         add_v6(out, v6, port);
         return 0;
     }
-    struct lookup l = {.host = host, .passive = passive, .port = port, .out = out, .error = "no address"};
+    struct lookup l = {
+        .host = host, .passive = passive, .port = port, .out = out, .error = "no address"};
     err = (int)rt_blocking(look_up, &l);
     if (err)
         why_set(why, "cannot resolve \"%s\": %s", host, l.error);
@@ -162,7 +165,8 @@ char *address_text(const struct sockaddr_storage *data, socklen_t len, char text
     } else {
         const struct sockaddr_un *a = (const void *)data;
         size_t path_len = len > offsetof(struct sockaddr_un, sun_path)
-                              ? len - offsetof(struct sockaddr_un, sun_path) : 0;
+                              ? len - offsetof(struct sockaddr_un, sun_path)
+                              : 0;
         path_len = strnlen(a->sun_path, path_len);
         snprintf(text, ADDRESS_TEXT, "unix:%.*s", (int)path_len, a->sun_path);
     }

@@ -224,13 +224,15 @@ int rt_conn_write(struct rt_conn *c, const void *buf, size_t len)
 /* Two directions: the goroutine parks on a word of its own, which either waiter sets. */
 static void read_side_fired(struct poll_waiter *w)
 {
-    struct conn_either *e = (struct conn_either *)((char *)w - offsetof(struct conn_either, waiter[0]));
+    struct conn_either *e =
+        (struct conn_either *)((char *)w - offsetof(struct conn_either, waiter[0]));
     poll_word_edge(&e->woken);
 }
 
 static void write_side_fired(struct poll_waiter *w)
 {
-    struct conn_either *e = (struct conn_either *)((char *)w - offsetof(struct conn_either, waiter[1]));
+    struct conn_either *e =
+        (struct conn_either *)((char *)w - offsetof(struct conn_either, waiter[1]));
     poll_word_edge(&e->woken);
 }
 

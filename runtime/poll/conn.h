@@ -16,12 +16,12 @@
 
 /* One direction of a connection, or the accepting side of a listener. */
 struct conn_side {
-    struct poll_word *word;      // outlives the connection (of a real descriptor: poll_desc)
-    int64_t deadline_ns;         // whoever uses the direction
-    _Atomic int64_t timer_ns;    // when the timer fires, RT_FOREVER: not armed
+    struct poll_word *word;   // outlives the connection (of a real descriptor: poll_desc)
+    int64_t deadline_ns;      // whoever uses the direction
+    _Atomic int64_t timer_ns; // when the timer fires, RT_FOREVER: not armed
     struct rt_timer timer;
-    bool timer_used;             // whoever uses the direction
-    bool would_block;            // the last attempt said so; whoever uses the direction
+    bool timer_used;  // whoever uses the direction
+    bool would_block; // the last attempt said so; whoever uses the direction
 };
 
 struct rt_conn {
@@ -29,7 +29,7 @@ struct rt_conn {
     _Atomic uint32_t refs;
     _Atomic bool closed;
     struct conn_side read, write;
-    struct conn_either {         // rt_conn_wait for both directions: two waiters, one word to park on
+    struct conn_either { // rt_conn_wait for both directions: two waiters, one word to park on
         struct poll_waiter waiter[2];
         struct poll_word woken;
     } either;
@@ -57,10 +57,10 @@ struct rt_net_world {
                 struct why *why);
     ssize_t (*try_read)(struct rt_conn *c, void *buf, size_t len); // -EAGAIN: an edge will come
     ssize_t (*try_writev)(struct rt_conn *c, const struct iovec *parts, int count);
-    bool (*is_readable)(struct rt_conn *c);       // bytes, end or error; if not, an edge will come
-    int (*shut_write)(struct rt_conn *c);         // end of stream to the peer
-    void (*shut)(struct rt_conn *c);              // once: both directions
-    void (*conn_free)(struct rt_conn *c);         // last reference is gone
+    bool (*is_readable)(struct rt_conn *c); // bytes, end or error; if not, an edge will come
+    int (*shut_write)(struct rt_conn *c);   // end of stream to the peer
+    void (*shut)(struct rt_conn *c);        // once: both directions
+    void (*conn_free)(struct rt_conn *c);   // last reference is gone
 };
 
 extern const struct rt_net_world net_real;

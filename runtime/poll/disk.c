@@ -54,9 +54,11 @@ static int64_t call_open(void *arg)
 static int disk_open(void *state, const char *path, int flags, mode_t mode, struct rt_file **out)
 {
     (void)state;
-    static const struct { int ours, theirs; } table[] = {
-        {RT_OPEN_CREATE, O_CREAT},     {RT_OPEN_EXCLUSIVE, O_EXCL},      {RT_OPEN_TRUNCATE, O_TRUNC},
-        {RT_OPEN_DIRECT, O_DIRECT},    {RT_OPEN_DIRECTORY, O_DIRECTORY}, {RT_OPEN_APPEND, O_APPEND},
+    static const struct {
+        int ours, theirs;
+    } table[] = {
+        {RT_OPEN_CREATE, O_CREAT},  {RT_OPEN_EXCLUSIVE, O_EXCL},      {RT_OPEN_TRUNCATE, O_TRUNC},
+        {RT_OPEN_DIRECT, O_DIRECT}, {RT_OPEN_DIRECTORY, O_DIRECTORY}, {RT_OPEN_APPEND, O_APPEND},
     };
     struct file_call c = {.path = path, .mode = mode, .flags = O_CLOEXEC};
     if (flags & RT_OPEN_WRITE)
@@ -112,8 +114,8 @@ static int64_t call_pwrite(void *arg)
     struct file_call *c = arg;
     size_t done = 0;
     while (done < c->len) {
-        ssize_t n = sys_pwrite(c->fd, (char *)c->buf + done, c->len - done, c->offset + done,
-                               c->flags);
+        ssize_t n =
+            sys_pwrite(c->fd, (char *)c->buf + done, c->len - done, c->offset + done, c->flags);
         if (n < 0)
             return n;
         if (n == 0)
@@ -125,8 +127,11 @@ static int64_t call_pwrite(void *arg)
 
 static int write_with(struct rt_file *base, const void *buf, size_t len, uint64_t offset, int flags)
 {
-    struct file_call c = {.fd = file_of(base)->fd, .buf = (void *)(uintptr_t)buf, .len = len,
-                          .offset = offset, .flags = flags};
+    struct file_call c = {.fd = file_of(base)->fd,
+                          .buf = (void *)(uintptr_t)buf,
+                          .len = len,
+                          .offset = offset,
+                          .flags = flags};
     return (int)rt_blocking(call_pwrite, &c);
 }
 

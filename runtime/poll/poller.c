@@ -1,9 +1,9 @@
 /* poll/poller.c: the slots of descriptors, and the choice of a form. */
 #include "runtime/poll/poller.h"
-#include "runtime/poll/sys.h"
-#include "runtime/sched/proc.h"
 #include "rt/alloc.h"
 #include "rt/time.h"
+#include "runtime/poll/sys.h"
+#include "runtime/sched/proc.h"
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -19,8 +19,8 @@ static struct {
     struct sched_poller to_sched;           // const while form is set
     char why[WHY_BYTES + 64];
     struct spinlock slots_lock;
-    uint32_t first_free, slots_used;                // slots_lock
-    _Atomic(struct poll_desc *) slab[SLABS];        // set once under slots_lock, read by anybody
+    uint32_t first_free, slots_used;         // slots_lock
+    _Atomic(struct poll_desc *) slab[SLABS]; // set once under slots_lock, read by anybody
 } poller = {.first_free = NO_SLOT};
 
 /* ---- slots ------------------------------------------------------------------------------- */
@@ -162,10 +162,7 @@ static int sched_poll(int p, int64_t until_ns)
     return atomic_load_explicit(&poller.form, memory_order_relaxed)->poll(until_ns);
 }
 
-static void sched_wake(void)
-{
-    atomic_load_explicit(&poller.form, memory_order_relaxed)->wake();
-}
+static void sched_wake(void) { atomic_load_explicit(&poller.form, memory_order_relaxed)->wake(); }
 
 static void sched_stop(void)
 {
@@ -190,9 +187,11 @@ static int start_form(const struct poller_form *form, const char *reason, struct
     if (err)
         return err;
     snprintf(poller.why, sizeof poller.why, "%s", reason);
-    poller.to_sched = (struct sched_poller){
-        .name = form->name, .why = poller.why, .poll = sched_poll, .wake = sched_wake,
-        .stop = sched_stop};
+    poller.to_sched = (struct sched_poller){.name = form->name,
+                                            .why = poller.why,
+                                            .poll = sched_poll,
+                                            .wake = sched_wake,
+                                            .stop = sched_stop};
     atomic_store_explicit(&poller.form, form, memory_order_release);
     bool first = sched_poller_set(&poller.to_sched);
     assert(first);

@@ -1,9 +1,9 @@
 /* poll/socket.c: the sockets of the real world: calls that never wait; readiness comes as edges
  * from the poller to the words of a poll_desc. */
+#include "rt/alloc.h"
 #include "runtime/poll/address.h"
 #include "runtime/poll/conn.h"
 #include "runtime/poll/sys.h"
-#include "rt/alloc.h"
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -107,7 +107,8 @@ static int listen_on(const struct address *a, struct rt_listener **out)
     struct socket_listener *l = rt_alloc_zero(sizeof *l);
     l->desc = desc;
     l->tcp = family != AF_UNIX;
-    l->path = family == AF_UNIX ? rt_strdup(((struct sockaddr_un *)(void *)&local)->sun_path) : NULL;
+    l->path =
+        family == AF_UNIX ? rt_strdup(((struct sockaddr_un *)(void *)&local)->sun_path) : NULL;
     conn_listener_init(&l->base, &net_real, &desc->read, address_text(&local, len, text));
     *out = &l->base;
     return 0;
@@ -226,8 +227,7 @@ static bool is_connected_to_itself(int fd)
     struct sockaddr_storage local, remote;
     socklen_t local_len, remote_len;
     return sys_local(fd, &local, &local_len) == 0 && sys_remote(fd, &remote, &remote_len) == 0 &&
-           local_len == remote_len &&
-           memcmp(&local, &remote, local_len) == 0;
+           local_len == remote_len && memcmp(&local, &remote, local_len) == 0;
 }
 
 /* A full backlog of a unix socket gives -EAGAIN and no edge: there is nothing to wait on but time. */
@@ -272,8 +272,8 @@ static int dial_one(const struct address *a, int64_t deadline_ns, struct rt_conn
 
 /* Several addresses share the time that is left evenly, so that one that swallows everything does
  * not use it all. */
-static int socket_dial(void *state, const char *address, int64_t deadline_ns,
-                       struct rt_conn **out, struct why *why)
+static int socket_dial(void *state, const char *address, int64_t deadline_ns, struct rt_conn **out,
+                       struct why *why)
 {
     (void)state;
     struct addresses found;

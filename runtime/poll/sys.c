@@ -28,21 +28,16 @@ __attribute__((noinline, no_sanitize("thread"))) static int last_error(void) { r
             return err_;                                                                           \
     }
 
-int sys_open(const char *path, int flags, mode_t mode)
-{
-    RETURN_REPEATED(open(path, flags, mode))
-}
+int sys_open(const char *path, int flags, mode_t mode) { RETURN_REPEATED(open(path, flags, mode)) }
 
 int sys_close(int fd) { return close(fd) < 0 ? last_error() : 0; }
 
-ssize_t sys_read(int fd, void *buf, size_t len) { RETURN_REPEATED(read(fd, buf, len)) }
+ssize_t sys_read(int fd, void *buf, size_t len){RETURN_REPEATED(read(fd, buf, len))}
 
-ssize_t sys_write(int fd, const void *buf, size_t len) { RETURN_REPEATED(write(fd, buf, len)) }
+ssize_t sys_write(int fd, const void *buf, size_t len){RETURN_REPEATED(write(fd, buf, len))}
 
-ssize_t sys_pread(int fd, void *buf, size_t len, uint64_t offset)
-{
-    RETURN_REPEATED(pread(fd, buf, len, (off_t)offset))
-}
+ssize_t sys_pread(int fd, void *buf, size_t len,
+                  uint64_t offset){RETURN_REPEATED(pread(fd, buf, len, (off_t)offset))}
 
 ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset, int rwf_flags)
 {
@@ -50,7 +45,10 @@ ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset, int rwf
     RETURN_REPEATED(pwritev2(fd, &part, 1, (off_t)offset, rwf_flags))
 }
 
-int sys_fdatasync(int fd) { return fdatasync(fd) < 0 ? last_error() : 0; } // errors come once: no repeat
+int sys_fdatasync(int fd)
+{
+    return fdatasync(fd) < 0 ? last_error() : 0;
+} // errors come once: no repeat
 
 int sys_fsync(int fd) { return fsync(fd) < 0 ? last_error() : 0; }
 
@@ -75,7 +73,7 @@ int sys_mkdir(const char *path, mode_t mode) { RETURN_REPEATED(mkdir(path, mode)
 
 int sys_rmdir(const char *path) { RETURN_REPEATED(rmdir(path)) }
 
-int sys_statvfs(const char *path, struct statvfs *out) { RETURN_REPEATED(statvfs(path, out)) }
+int sys_statvfs(const char *path, struct statvfs *out){RETURN_REPEATED(statvfs(path, out))}
 
 ssize_t sys_getdents(int fd, void *buf, size_t len)
 {
@@ -134,10 +132,8 @@ int sys_remote(int fd, struct sockaddr_storage *out, socklen_t *len)
     return getpeername(fd, (struct sockaddr *)out, len) < 0 ? last_error() : 0;
 }
 
-ssize_t sys_recv(int fd, void *buf, size_t len, int flags)
-{
-    RETURN_REPEATED(recv(fd, buf, len, flags))
-}
+ssize_t sys_recv(int fd, void *buf, size_t len,
+                 int flags){RETURN_REPEATED(recv(fd, buf, len, flags))}
 
 ssize_t sys_sendv(int fd, const struct iovec *parts, int count)
 {

@@ -38,11 +38,11 @@ ssize_t sys_getdents(int fd, void *buf, size_t len);
 int sys_socket(int domain, int type, int protocol);
 int sys_bind(int fd, const struct sockaddr *addr, socklen_t len);
 int sys_listen(int fd, int backlog);
-int sys_accept(int fd, struct sockaddr *addr, socklen_t *len); // non-blocking, close-on-exec
+int sys_accept(int fd, struct sockaddr *addr, socklen_t *len);       // non-blocking, close-on-exec
 int sys_connect(int fd, const struct sockaddr *addr, socklen_t len); // not repeated
 int sys_shutdown(int fd, int how);
 int sys_poll_now(struct pollfd *p); // one descriptor, without waiting: 1 when something is up
-int sys_socket_error(int fd); // SO_ERROR, negative; 0: none
+int sys_socket_error(int fd);       // SO_ERROR, negative; 0: none
 int sys_set_option(int fd, int level, int option, int value);
 int sys_local(int fd, struct sockaddr_storage *out, socklen_t *len);
 int sys_remote(int fd, struct sockaddr_storage *out, socklen_t *len);

@@ -30,12 +30,12 @@ static const uint64_t wake_tag = UINT64_MAX, cancel_tag = UINT64_MAX - 1;
 static struct {
     struct io_uring ring;
     int wake_fd;
-    bool wake_armed;            // reaping
-    unsigned refusals;          // reaping: requests in a row that the kernel did not take
+    bool wake_armed;   // reaping
+    unsigned refusals; // reaping: requests in a row that the kernel did not take
     struct spinlock ring_lock;
-    _Atomic bool left_over;     // the kernel was too busy for what is in the submission queue
+    _Atomic bool left_over; // the kernel was too busy for what is in the submission queue
     _Atomic bool reaping;
-    _Atomic bool wake_sent;     // set by wake, cleared by the next poll that may block
+    _Atomic bool wake_sent; // set by wake, cleared by the next poll that may block
 } uring = {.wake_fd = -1};
 
 /* Room for one request; submits what is there when the queue is full. ring_lock is held. */
@@ -90,8 +90,10 @@ static void uring_stop(void)
 
 static int check_operations(struct why *why)
 {
-    static const struct { int code; const char *name; } needed[] = {
-        {IORING_OP_POLL_ADD, "POLL_ADD"}, {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"}};
+    static const struct {
+        int code;
+        const char *name;
+    } needed[] = {{IORING_OP_POLL_ADD, "POLL_ADD"}, {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"}};
     const unsigned features = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
     if ((uring.ring.features & features) != features) {
         why_set(why, "this kernel's io_uring drops completions or cannot wait with a timeout");

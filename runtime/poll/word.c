@@ -15,8 +15,8 @@ unsigned poll_word_take(struct poll_word *w, unsigned bits)
 {
     if ((atomic_load_explicit(&w->value, memory_order_acquire) & bits) == 0)
         return 0;
-    return (unsigned)(atomic_fetch_and_explicit(&w->value, ~(uintptr_t)bits,
-                                                memory_order_acq_rel) & bits);
+    return (unsigned)(atomic_fetch_and_explicit(&w->value, ~(uintptr_t)bits, memory_order_acq_rel) &
+                      bits);
 }
 
 /* Put `who` beside the bits that are there, unless one of `bits` is. */

@@ -2,12 +2,12 @@
 #pragma once
 #include <stdatomic.h>
 
-#define load_relaxed(at) atomic_load_explicit((at), memory_order_relaxed)
-#define load_acquire(at) atomic_load_explicit((at), memory_order_acquire)
-#define load_seq(at) atomic_load_explicit((at), memory_order_seq_cst)
+#define load_relaxed(at)     atomic_load_explicit((at), memory_order_relaxed)
+#define load_acquire(at)     atomic_load_explicit((at), memory_order_acquire)
+#define load_seq(at)         atomic_load_explicit((at), memory_order_seq_cst)
 #define store_relaxed(at, v) atomic_store_explicit((at), (v), memory_order_relaxed)
 #define store_release(at, v) atomic_store_explicit((at), (v), memory_order_release)
-#define store_seq(at, v) atomic_store_explicit((at), (v), memory_order_seq_cst)
+#define store_seq(at, v)     atomic_store_explicit((at), (v), memory_order_seq_cst)
 
 static inline void cpu_relax(void) { __builtin_ia32_pause(); }
 

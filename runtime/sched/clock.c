@@ -1,6 +1,6 @@
 /* sched/clock.c: time and randomness, real or the simulated world's. */
-#include "runtime/sched/gmp.h"
 #include "rt/sim.h"
+#include "runtime/sched/gmp.h"
 #include <assert.h>
 #include <errno.h>
 #include <sys/random.h>

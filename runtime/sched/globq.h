@@ -20,4 +20,4 @@ struct g *globq_get(struct p *p, int batch);
 uint32_t globq_get_woken(struct p *p);
 uint32_t globq_len(void);   // a hint
 uint32_t globq_woken(void); // how many of these were woken; a hint
-void globq_clear(void);   // forget all; no M runs
+void globq_clear(void);     // forget all; no M runs

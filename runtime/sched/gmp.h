@@ -38,64 +38,72 @@ enum preempt_kind { PREEMPT_NONE, PREEMPT_NEED, PREEMPT_SLICE, PREEMPT_OVERDUE }
 enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
 
 struct g {
-    void *sp;                       // where it goes on; while off the CPU
-    struct m *m;                    // while running
-    struct g *next;                 // link of whatever list it is in
-    uint32_t nopreempt;             // its own thread only (the signal handler included)
+    void *sp;                        // where it goes on; while off the CPU
+    struct m *m;                     // while running
+    struct g *next;                  // link of whatever list it is in
+    uint32_t nopreempt;              // its own thread only (the signal handler included)
     _Atomic uint8_t preempt_pending; // enum preempt_kind; any thread sets, switching in clears
-    _Atomic uint8_t parking;        // (A), (B)
+    _Atomic uint8_t parking;         // (A), (B)
     _Atomic uint8_t status;
-    _Atomic uint8_t reason;         // enum park_reason, while parked
-    bool urgent;                    // const while it lives
-    bool was_sliced;                // itself: stopped once since it took its first lock
-    uint32_t locks;                 // itself: rt_mutexes it holds
-    uint16_t pins;                  // itself
-    struct m *pinned_m;             // itself; NULL: runs anywhere
+    _Atomic uint8_t reason; // enum park_reason, while parked
+    bool urgent;            // const while it lives
+    bool was_sliced;        // itself: stopped once since it took its first lock
+    uint32_t locks;         // itself: rt_mutexes it holds
+    uint16_t pins;          // itself
+    struct m *pinned_m;     // itself; NULL: runs anywhere
     struct g_wait wait;
-    void *defers, *tries;           // itself: panic/, innermost scope and rt_try; NULL at its end
-    _Atomic int64_t since_ns;       // parked since, by the coarse clock
+    void *defers, *tries;     // itself: panic/, innermost scope and rt_try; NULL at its end
+    _Atomic int64_t since_ns; // parked since, by the coarse clock
 
-    void (*fn)(void *arg);          // set before start, then const
+    void (*fn)(void *arg); // set before start, then const
     void *arg;
     const char *name;
-    void *created_at;               // return address of rt_go
-    uint64_t id;                    // 0: never lived
+    void *created_at; // return address of rt_go
+    uint64_t id;      // 0: never lived
     struct rt_timer sleep;
-    void *fiber;                    // sanitizers: TSan's fiber, ASan's fake stack
+    void *fiber; // sanitizers: TSan's fiber, ASan's fake stack
 } __attribute__((aligned(64)));
 
 /* Why a G left its M: what arrive() has to do once it is off its stack. */
-enum left { LEFT_NOTHING, LEFT_YIELD, LEFT_PARK, LEFT_EXIT, LEFT_PREEMPTED, LEFT_NEEDED, LEFT_NO_P };
+enum left {
+    LEFT_NOTHING,
+    LEFT_YIELD,
+    LEFT_PARK,
+    LEFT_EXIT,
+    LEFT_PREEMPTED,
+    LEFT_NEEDED,
+    LEFT_NO_P
+};
 
 struct m {
     // this thread
-    struct g *_Atomic cur;          // the G on it, NULL on the scheduler; others look
+    struct g *_Atomic cur; // the G on it, NULL on the scheduler; others look
     struct p *p;
     void *g0_sp;
     enum left left;
     struct g *left_g;
     bool (*commit)(struct g *gp, void *arg);
     void *commit_arg;
-    struct g *picked;               // chosen by the fast path, to be run by the loop
-    struct g *pinned_g;             // wired to this thread
+    struct g *picked;   // chosen by the fast path, to be run by the loop
+    struct g *pinned_g; // wired to this thread
     bool spinning;
-    bool woken;                     // to search, and has not found anything yet
-    bool events_first;              // what is readied now goes ahead of the queue
-    struct p *blocking_p;           // the P it had before a blocking call
+    bool woken;                         // to search, and has not found anything yet
+    bool events_first;                  // what is readied now goes ahead of the queue
+    struct p *blocking_p;               // the P it had before a blocking call
     struct g *ready_first, *ready_last; // readied while it had no P
     uint32_t random;
 
     // others
-    struct p *_Atomic next_p;       // handed over, then `wake`
-    _Atomic uint32_t wake;          // futex
-    _Atomic uint8_t preempt_want;   // enum preempt_kind: set with the signal, taken by the handler
+    struct p *_Atomic next_p;     // handed over, then `wake`
+    _Atomic uint32_t wake;        // futex
+    _Atomic uint8_t preempt_want; // enum preempt_kind: set with the signal, taken by the handler
     _Atomic bool ended;
-    struct m *idle_next;            // idle_lock
-    struct m *all_next;             // set before it is published, then const
-    pid_t tid;                      // set by itself before it takes a P
+    struct m *idle_next; // idle_lock
+    struct m *all_next;  // set before it is published, then const
+    pid_t tid;           // set by itself before it takes a P
     pthread_t thread;
     void *signal_stack;
-    void *fiber;                    // sanitizers
+    void *fiber; // sanitizers
     const void *stack_bottom;
     size_t stack_size;
 } __attribute__((aligned(64)));
@@ -106,44 +114,44 @@ enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32 };
 
 struct p {
     // owner P
-    uint32_t until_slow;            // turns until the global queue, clock and poller get a look
-    uint32_t next_streak;           // turns taken from `next` since the ring had one
-    uint32_t burst;                 // this many urgent turns may follow each other
-    bool urgent_turn;               // the last turn was an urgent one
+    uint32_t until_slow;  // turns until the global queue, clock and poller get a look
+    uint32_t next_streak; // turns taken from `next` since the ring had one
+    uint32_t burst;       // this many urgent turns may follow each other
+    bool urgent_turn;     // the last turn was an urgent one
     uint32_t free_count;
-    struct g *free;                 // warm slots, newest first
-    uint64_t next_id, last_id;      // ids left of its block
+    struct g *free;            // warm slots, newest first
+    uint64_t next_id, last_id; // ids left of its block
     uint32_t index;
     _Atomic uint64_t switches, spawned, exited, steals, stolen, global_gets, polls; // others read
 
     // shared
     struct g *_Atomic next __attribute__((aligned(64))); // runs next; owner puts, anybody takes
-    struct g *_Atomic resume;       // preempted by need; same
-    _Atomic uint32_t attention;     // set by sysmon: look at timers and poller at the next turn
-    _Atomic uint32_t slice;         // bumped by the owner when a new slice begins
-    _Atomic int64_t slice_used_ns;  // what the one who runs had used of it before
-    int64_t resume_used_ns;         // owner P: the same of `resume`
-    _Atomic uint32_t status;        // enum p_status; leaves SYSCALL by CAS
-    struct m *_Atomic m;            // while RUNNING
-    struct p *idle_next;            // idle_lock
+    struct g *_Atomic resume;                            // preempted by need; same
+    _Atomic uint32_t attention;    // set by sysmon: look at timers and poller at the next turn
+    _Atomic uint32_t slice;        // bumped by the owner when a new slice begins
+    _Atomic int64_t slice_used_ns; // what the one who runs had used of it before
+    int64_t resume_used_ns;        // owner P: the same of `resume`
+    _Atomic uint32_t status;       // enum p_status; leaves SYSCALL by CAS
+    struct m *_Atomic m;           // while RUNNING
+    struct p *idle_next;           // idle_lock
     struct runq ring __attribute__((aligned(64)));
     struct runq urgent __attribute__((aligned(64)));
     struct timers timers __attribute__((aligned(64)));
 
     // sysmon only
-    _Atomic uint32_t seen_slice;    // others read
-    _Atomic int64_t seen_since_ns;  // since when that slice is seen; others read
-    int64_t asked_ns;               // when its G was last asked to end its slice
+    _Atomic uint32_t seen_slice;   // others read
+    _Atomic int64_t seen_since_ns; // since when that slice is seen; others read
+    int64_t asked_ns;              // when its G was last asked to end its slice
     uint64_t seen_switches;
     struct g *seen_next;
-    _Atomic int64_t need_asked_ns;  // when it was last asked to make room; any thread
-    struct g *_Atomic old_next;     // set by sysmon: waits too long, thieves may take it
+    _Atomic int64_t need_asked_ns; // when it was last asked to make room; any thread
+    struct g *_Atomic old_next;    // set by sysmon: waits too long, thieves may take it
 } __attribute__((aligned(64)));
 
 struct sched {
     // set before start, then const
     struct rt_options options;
-    const struct rt_world *world;   // NULL: the real one
+    const struct rt_world *world; // NULL: the real one
     bool simulated;
     unsigned procs;
     struct p *ps;
@@ -152,18 +160,18 @@ struct sched {
 
     // any thread
     _Atomic bool running;
-    _Atomic bool stopping;          // main has returned: every M leaves at its next turn
+    _Atomic bool stopping; // main has returned: every M leaves at its next turn
     const struct sched_poller *_Atomic poller;
-    _Atomic uint32_t end_word;      // futex of rt_run's thread
-    _Atomic uint32_t live_ms;       // threads, sysmon included, that have not ended
+    _Atomic uint32_t end_word; // futex of rt_run's thread
+    _Atomic uint32_t live_ms;  // threads, sysmon included, that have not ended
     _Atomic uint64_t next_id;
-    _Atomic int64_t coarse_ns;      // monotonic time, as of the last look of anybody
-    int main_result;                // main goroutine; read after every M has ended
+    _Atomic int64_t coarse_ns; // monotonic time, as of the last look of anybody
+    int main_result;           // main goroutine; read after every M has ended
 
     // idle.c
     struct spinlock idle_lock __attribute__((aligned(64)));
-    struct p *idle_ps;              // idle_lock
-    struct m *idle_ms;              // idle_lock
+    struct p *idle_ps; // idle_lock
+    struct m *idle_ms; // idle_lock
     _Atomic uint32_t idle_p_count;
     _Atomic uint32_t syscall_p_count;
     _Atomic uint32_t spinning;
@@ -172,7 +180,7 @@ struct sched {
     _Atomic int64_t poll_until_ns;  // until when; 0: it does not wait
     _Atomic uint32_t poll_word;     // futex it waits on when there is no poller
     _Atomic int64_t last_poll_ns;
-    struct m *_Atomic all_ms;       // list, only ever pushed
+    struct m *_Atomic all_ms; // list, only ever pushed
     _Atomic uint64_t wakeups, wakeups_for_nothing, handoffs;
     _Atomic uint64_t preempted_slice, preempted_need, preempt_refused;
 };
@@ -204,8 +212,7 @@ int64_t sched_now_ns(void);
  * Context: signal-safe; its own thread. */
 static inline bool g_is_let_go_on(const struct g *gp, uint8_t kind)
 {
-    return gp->locks > 0 &&
-           (kind == PREEMPT_NEED || (kind == PREEMPT_SLICE && gp->was_sliced));
+    return gp->locks > 0 && (kind == PREEMPT_NEED || (kind == PREEMPT_SLICE && gp->was_sliced));
 }
 
 /* Honour a pending request for preemption, unless it is held off. At the exit of runtime calls. */

@@ -8,8 +8,8 @@
 
 enum {
     SPIN_NS = 30 * 1000,
-    SPIN_POLL_EVERY = 16,     // rounds of looking at queues between two looks at the poller
-    SPIN_USELESS_MAX = 8,     // after so many in vain, only every so many-th one spins
+    SPIN_POLL_EVERY = 16, // rounds of looking at queues between two looks at the poller
+    SPIN_USELESS_MAX = 8, // after so many in vain, only every so many-th one spins
 };
 
 void idle_attach(struct m *m, struct p *p)
@@ -89,7 +89,7 @@ void idle_wake_one(void)
     if (sched.simulated)
         return;
     for (;;) {
-        full_barrier();                                                   // (B)
+        full_barrier(); // (B)
         if (load_relaxed(&sched.idle_p_count) + load_relaxed(&sched.syscall_p_count) == 0 ||
             load_relaxed(&sched.spinning) > 0 || load_relaxed(&sched.stopping)) // (C)
             return;
@@ -335,7 +335,7 @@ bool idle_find_or_sleep(struct m *m)
     if (m->woken)
         atomic_fetch_add_explicit(&sched.wakeups_for_nothing, 1, memory_order_relaxed);
     m->woken = false;
-    full_barrier();                                 // (E)
+    full_barrier();                                      // (E)
     if (idle_work_is_visible() && (p = idle_take_p())) { // (F)
         idle_attach(m, p);
         if (was_spinning) {

@@ -18,12 +18,12 @@
  *   6. A turn that does not end although its slice has (a library's call, no preemption allowed) keeps
  *      nobody: sysmon moves what is queued behind it to the global queue. */
 #include "runtime/sched/loop.h"
+#include "rt/alloc.h"
+#include "rt/sim.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
-#include "rt/alloc.h"
-#include "rt/sim.h"
 #include <assert.h>
 
 enum { POLL_EVERY_NS = 100 * 1000 }; // by a P that never runs out of work
@@ -147,8 +147,9 @@ static struct g *steal_from(struct p *victim, struct p *p)
         moved = 1;
     } else if (!(gp = runq_steal_half(&victim->ring, &p->ring, &moved))) {
         struct g *next = load_relaxed(&victim->next);
-        if (next && (next == load_relaxed(&victim->old_next) ||
-                     load_relaxed(&victim->status) != P_RUNNING) &&
+        if (next &&
+            (next == load_relaxed(&victim->old_next) ||
+             load_relaxed(&victim->status) != P_RUNNING) &&
             atomic_compare_exchange_strong(&victim->next, &next, NULL))
             gp = next;
         else

@@ -8,9 +8,25 @@
 struct g;
 
 enum park_reason {
-    PARK_NONE, PARK_YIELD, PARK_SLEEP, PARK_CHAN_SEND, PARK_CHAN_RECV, PARK_SELECT, PARK_MUTEX,
-    PARK_RWMUTEX, PARK_COND, PARK_WAITGROUP, PARK_SEM, PARK_NOTE, PARK_MAILBOX, PARK_READ,
-    PARK_WRITE, PARK_CONN, PARK_FILE, PARK_BLOCKING, PARK_FOREVER,
+    PARK_NONE,
+    PARK_YIELD,
+    PARK_SLEEP,
+    PARK_CHAN_SEND,
+    PARK_CHAN_RECV,
+    PARK_SELECT,
+    PARK_MUTEX,
+    PARK_RWMUTEX,
+    PARK_COND,
+    PARK_WAITGROUP,
+    PARK_SEM,
+    PARK_NOTE,
+    PARK_MAILBOX,
+    PARK_READ,
+    PARK_WRITE,
+    PARK_CONN,
+    PARK_FILE,
+    PARK_BLOCKING,
+    PARK_FOREVER,
     PARK_REASONS
 };
 
@@ -54,7 +70,7 @@ void spin_unlock(struct spinlock *l);
 /* Two words for whoever waits in a list or a word: what the waker hands over. Kept in the G, so
  * that nothing but the owner touches a parked stack. */
 struct g_wait {
-    void *object;      // set by the waiter: what it waits on
-    intptr_t result;   // set by the waker before sched_ready
+    void *object;    // set by the waiter: what it waits on
+    intptr_t result; // set by the waker before sched_ready
 };
 struct g_wait *g_wait(struct g *gp);

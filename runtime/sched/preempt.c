@@ -39,8 +39,8 @@ unsigned preempt_save_how __attribute__((visibility("hidden")));
 unsigned preempt_save_mask __attribute__((visibility("hidden")));
 
 static struct {
-    bool able;               // this build, CPU and world can; set before start, then const
-    _Atomic bool async;      // signals are used at all: rt_set_preempt
+    bool able;          // this build, CPU and world can; set before start, then const
+    _Atomic bool async; // signals are used at all: rt_set_preempt
     struct sigaction old_urg, old_segv, old_bus;
 } preempt;
 
@@ -109,7 +109,8 @@ void preempt_request(struct p *p, enum preempt_kind kind)
     if (!load_relaxed(&preempt.async))
         return;
     if (atomic_exchange_explicit(&m->preempt_want, (uint8_t)kind, memory_order_relaxed) ==
-        PREEMPT_NONE || kind != PREEMPT_NEED)
+            PREEMPT_NONE ||
+        kind != PREEMPT_NEED)
         syscall(SYS_tgkill, getpid(), m->tid, SIGURG);
 }
 

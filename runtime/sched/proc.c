@@ -22,10 +22,7 @@ struct sched sched;
 
 enum { ID_BLOCK = 256 };
 
-struct g *g_self(void)
-{
-    return stack_g_of((uintptr_t)__builtin_frame_address(0));
-}
+struct g *g_self(void) { return stack_g_of((uintptr_t)__builtin_frame_address(0)); }
 
 struct g_wait *g_wait(struct g *gp) { return &gp->wait; }
 
@@ -132,7 +129,7 @@ void rt_nopreempt_end(void)
 /* (A): the G is off its stack. Parks it, or queues it at once when its ready came first. */
 static void finish_park(struct m *m, struct g *gp)
 {
-    bool (*commit)(struct g *gp, void *arg) = m->commit;
+    bool (*commit)(struct g * gp, void *arg) = m->commit;
     void *arg = m->commit_arg;
     uint8_t was = NOT_PARKED;
     bool parked = atomic_compare_exchange_strong(&gp->parking, &was, PARKED);

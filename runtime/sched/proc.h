@@ -22,8 +22,8 @@ enum { SCHED_NO_P = -1 };
  *     Context: any thread of the runtime; never parks.
  * stop: close and free everything; no poll is inside or will come.  Context: no goroutine runs. */
 struct sched_poller {
-    const char *name;   // "epoll", "io_uring": rt_stats
-    const char *why;    // in a few words why this one: rt_stats
+    const char *name; // "epoll", "io_uring": rt_stats
+    const char *why;  // in a few words why this one: rt_stats
     int (*poll)(int p, int64_t block_until_ns);
     void (*wake)(void);
     void (*stop)(void);

@@ -10,7 +10,7 @@
 enum { SIGNALS = 64 };
 
 static struct {
-    _Atomic uint64_t arrived;      // bits of numbers, set by the handler
+    _Atomic uint64_t arrived; // bits of numbers, set by the handler
     struct spinlock lock;
     uint64_t taken;                // lock: we have the disposition
     uint64_t kept;                 // lock: arrived, nobody has waited for it yet
@@ -105,7 +105,7 @@ void signals_deliver(void)
 
 static bool queue_up(struct g *gp, void *set)
 {
-    gp->wait.object = (void *)(uintptr_t)*(uint64_t *)set;
+    gp->wait.object = (void *)(uintptr_t) * (uint64_t *)set;
     gp->next = sig.waiting;
     sig.waiting = gp;
     // One that came before us is ours now: then we do not park at all.

@@ -20,12 +20,12 @@ static struct {
     void *mapping;
     size_t mapping_bytes, table_bytes;
     uint32_t slots;
-    _Atomic uint32_t used;         // slots ever handed out
+    _Atomic uint32_t used; // slots ever handed out
     _Atomic bool guards_by_mprotect;
     struct spinlock shared_lock;
-    struct g *warm, *cold;         // shared_lock: free slots with and without pages
-    uint32_t warm_count;           // shared_lock
-    _Atomic uint32_t free_count;   // shared_lock; read without
+    struct g *warm, *cold;       // shared_lock: free slots with and without pages
+    uint32_t warm_count;         // shared_lock
+    _Atomic uint32_t free_count; // shared_lock; read without
 } arena;
 
 static void *reserve(size_t bytes)

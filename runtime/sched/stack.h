@@ -16,15 +16,15 @@ enum { STACK_SLOT = 256 << 10 }; // instrumented frames are several times as big
 enum { STACK_SLOT = 64 << 10 };
 #endif
 enum {
-    STACK_GUARD = 16 << 10,      // Debian's libraries do not probe their frames; few are bigger
-    STACK_FREE_MAX = 64,         // warm slots a P keeps; half go to the shared list beyond that
-    STACK_MIN_ROOM = 6 << 10,    // below the stack pointer for an injected preemption
-    STACK_WARM_MAX = 4096,       // slots on the shared list that keep their pages
+    STACK_GUARD = 16 << 10,   // Debian's libraries do not probe their frames; few are bigger
+    STACK_FREE_MAX = 64,      // warm slots a P keeps; half go to the shared list beyond that
+    STACK_MIN_ROOM = 6 << 10, // below the stack pointer for an injected preemption
+    STACK_WARM_MAX = 4096,    // slots on the shared list that keep their pages
 };
 
-extern uintptr_t stack_arena;      // first slot; 0 when there is no arena
+extern uintptr_t stack_arena; // first slot; 0 when there is no arena
 extern size_t stack_arena_bytes;
-extern struct g *stack_table;      // one G for each slot
+extern struct g *stack_table; // one G for each slot
 
 /* The G whose slot `sp` points into, or NULL.  Context: signal-safe. */
 static inline struct g *stack_g_of(uintptr_t sp)

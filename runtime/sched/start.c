@@ -296,8 +296,7 @@ static int run_real(struct why *why)
         }
         for (unsigned i = 0; i < sched.procs; i++)
             preempt_request(&sched.ps[i], PREEMPT_SLICE);
-        futex_wait(&sched.end_word, load_seq(&sched.end_word),
-                   clock_real_now_ns() + END_KNOCK_NS);
+        futex_wait(&sched.end_word, load_seq(&sched.end_word), clock_real_now_ns() + END_KNOCK_NS);
     }
     program.left_behind = load_seq(&sched.live_ms) > 0;
     if (program.left_behind) {

@@ -12,7 +12,7 @@
 
 enum {
     TICK_NS = 20 * 1000,
-    QUIET_ROUNDS = 50,            // at the shortest tick before it doubles
+    QUIET_ROUNDS = 50, // at the shortest tick before it doubles
     BUSY_TICK_MAX_NS = 1000 * 1000,
     IDLE_TICK_MAX_NS = 10 * 1000 * 1000,
     POLL_AFTER_NS = 10 * 1000 * 1000,
@@ -78,7 +78,8 @@ static bool look_at(struct p *p, int64_t now)
         idle_wake_one();
     if (used >= load_relaxed(&sched.slice_ns) && now - p->asked_ns >= ASK_AGAIN_NS) {
         p->asked_ns = now;
-        preempt_request(p, used < OVERDUE_SLICES * load_relaxed(&sched.slice_ns) ? PREEMPT_SLICE : PREEMPT_OVERDUE);
+        preempt_request(p, used < OVERDUE_SLICES * load_relaxed(&sched.slice_ns) ? PREEMPT_SLICE
+                                                                                 : PREEMPT_OVERDUE);
         return true;
     }
     return false;

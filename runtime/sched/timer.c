@@ -5,9 +5,9 @@
  * timer), and never while that heap has it armed or firing: so locking the named heap and looking
  * again at the name is enough to own the timer. */
 #include "runtime/sched/timer.h"
+#include "rt/alloc.h"
 #include "runtime/sched/gmp.h"
 #include "runtime/sched/idle.h"
-#include "rt/alloc.h"
 #include <assert.h>
 #include <string.h>
 

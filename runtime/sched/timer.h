@@ -12,11 +12,11 @@
 
 struct timers {
     struct spinlock lock;
-    _Atomic int64_t next_ns;  // of the first timer, RT_FOREVER when empty; read without the lock
-    struct rt_timer **heap;   // lock; four children a node
-    uint32_t count, cap;      // lock
-    struct rt_timer *firing;  // lock
-    const void *runner;       // lock; which M runs it
+    _Atomic int64_t next_ns; // of the first timer, RT_FOREVER when empty; read without the lock
+    struct rt_timer **heap;  // lock; four children a node
+    uint32_t count, cap;     // lock
+    struct rt_timer *firing; // lock
+    const void *runner;      // lock; which M runs it
 };
 
 void timers_init(struct timers *t);

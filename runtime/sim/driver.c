@@ -127,7 +127,8 @@ static bool somebody_starves(struct sim *s, uint32_t count)
     if (!s->starve_until_ns && count > 1 && sim_chance(s, SIM_PICK, s->faults.starve_ppm)) {
         int64_t longest = s->faults.starve_max_ns ? s->faults.starve_max_ns : 100 * RT_MS;
         s->starve_pos = (uint32_t)sim_draw_between(s, SIM_PICK, 0, count - 1);
-        s->starve_until_ns = s->now_ns + (int64_t)sim_draw_between(s, SIM_PICK, 1, (uint64_t)longest);
+        s->starve_until_ns =
+            s->now_ns + (int64_t)sim_draw_between(s, SIM_PICK, 1, (uint64_t)longest);
         sim_event(s, "starve", s->starve_pos, s->starve_until_ns);
     }
     return s->starve_until_ns != 0;
@@ -194,9 +195,11 @@ static void end_run(void)
 
 void sim_begin_run(struct sim *s)
 {
-    static const struct sched_poller simulated = {
-        .name = "simulated", .why = "a simulated world", .poll = nothing_to_poll,
-        .wake = nobody_to_wake, .stop = end_run};
+    static const struct sched_poller simulated = {.name = "simulated",
+                                                  .why = "a simulated world",
+                                                  .poll = nothing_to_poll,
+                                                  .wake = nobody_to_wake,
+                                                  .stop = end_run};
     sim_turn(s);
     if (s->running)
         return;
@@ -221,17 +224,23 @@ struct sim *sim_of(const struct rt_world *world)
 struct rt_world *rt_sim_new(uint64_t seed)
 {
     struct sim *s = rt_alloc_zero(sizeof *s);
-    s->world = (struct rt_world){
-        .state = s, .now_ns = sim_now, .wall_ns = sim_wall, .random = sim_random_bytes,
-        .pick = sim_pick, .idle = sim_idle, .net = &net_simulated, .file = &file_simulated};
+    s->world = (struct rt_world){.state = s,
+                                 .now_ns = sim_now,
+                                 .wall_ns = sim_wall,
+                                 .random = sim_random_bytes,
+                                 .pick = sim_pick,
+                                 .idle = sim_idle,
+                                 .net = &net_simulated,
+                                 .file = &file_simulated};
     s->now_ns = first_ns;
     s->wall_offset_ns = first_wall_ns - first_ns;
     for (int i = 0; i < SIM_STREAMS; i++)
         for (int j = 0; j < 4; j++)
             s->random[i].s[j] = splitmix(&seed);
-    s->faults = (struct rt_sim_faults){
-        .net_latency_min_ns = 50000, .net_latency_max_ns = 500000,
-        .disk_latency_min_ns = 20000, .disk_latency_max_ns = 200000};
+    s->faults = (struct rt_sim_faults){.net_latency_min_ns = 50000,
+                                       .net_latency_max_ns = 500000,
+                                       .disk_latency_min_ns = 20000,
+                                       .disk_latency_max_ns = 200000};
     s->net = simnet_new(s);
     s->disk = simdisk_new();
     return &s->world;

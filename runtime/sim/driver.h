@@ -21,16 +21,16 @@ struct simnet;
 struct simdisk;
 
 struct sim {
-    struct rt_world world;           // first: rt_sim_new hands out a pointer to it
+    struct rt_world world; // first: rt_sim_new hands out a pointer to it
     struct sim_random random[SIM_STREAMS];
     struct rt_sim_faults faults;
     int64_t now_ns, wall_offset_ns;
     uint64_t digest, events;
-    uint64_t first_id;               // of the goroutines of this run, 0: none seen yet
-    _Atomic uint32_t turns;          // TSan builds only, see sim_turn
-    bool running;                    // a run has begun and its end will call us
-    int64_t starve_until_ns;         // one goroutine is held back
-    uint32_t starve_pos;             // where it stands among the runnable
+    uint64_t first_id;       // of the goroutines of this run, 0: none seen yet
+    _Atomic uint32_t turns;  // TSan builds only, see sim_turn
+    bool running;            // a run has begun and its end will call us
+    int64_t starve_until_ns; // one goroutine is held back
+    uint32_t starve_pos;     // where it stands among the runnable
     struct simnet *net;
     struct simdisk *disk;
 };

@@ -66,7 +66,10 @@ static int disk_open(void *state, const char *path, int flags, mode_t mode, stru
     int err = find_to_open(s, path, flags, &node);
     if (!err) {
         struct sim_file *f = rt_alloc_zero(sizeof *f);
-        *f = (struct sim_file){.base = {&file_simulated}, .sim = s, .node = node, .flags = flags,
+        *f = (struct sim_file){.base = {&file_simulated},
+                               .sim = s,
+                               .node = node,
+                               .flags = flags,
                                .next = s->disk->open_files};
         s->disk->open_files = f;
         sim_node_use(node);
@@ -136,8 +139,7 @@ static int write_now(struct sim_file *f, const void *buf, size_t len, uint64_t o
         return -EIO;
     if (f->flags & RT_OPEN_APPEND)
         offset = sim_pages_size(pages);
-    if (offset + len > sim_pages_size(pages) &&
-        sim_chance(s, SIM_DISK, s->faults.write_enospc_ppm))
+    if (offset + len > sim_pages_size(pages) && sim_chance(s, SIM_DISK, s->faults.write_enospc_ppm))
         return -ENOSPC;
     return sim_pages_write(pages, s->disk, buf, len, offset);
 }
@@ -232,7 +234,8 @@ static int rename_found(struct simdisk *d, const char *from, const char *to)
     struct sim_node *over = sim_tree_find(d, to, &to_dir, to_name);
     if (!node || !to_dir)
         return -ENOENT;
-    if (node == d->root || over == d->root || (node->is_directory && sim_tree_is_under(to_dir, node)))
+    if (node == d->root || over == d->root ||
+        (node->is_directory && sim_tree_is_under(to_dir, node)))
         return -EINVAL;
     if (node == over)
         return 0;
@@ -298,8 +301,7 @@ static int disk_exists(void *state, const char *path)
 {
     struct sim *s = state;
     sim_begin_run(s);
-    return note(s, "exists", sim_hash_text(path),
-                sim_tree_find(s->disk, path, NULL, NULL) ? 1 : 0);
+    return note(s, "exists", sim_hash_text(path), sim_tree_find(s->disk, path, NULL, NULL) ? 1 : 0);
 }
 
 /* The names are copied first: `each` may change the directory. */
@@ -329,8 +331,9 @@ static int disk_free_bytes(void *state, const char *path, uint64_t *out)
     sim_begin_run(s);
     int err = sim_tree_find(s->disk, path, NULL, NULL) ? 0 : -ENOENT;
     if (!err)
-        *out = !d->limit_bytes ? unlimited_bytes
-               : d->used_bytes < d->limit_bytes ? d->limit_bytes - d->used_bytes : 0;
+        *out = !d->limit_bytes                  ? unlimited_bytes
+               : d->used_bytes < d->limit_bytes ? d->limit_bytes - d->used_bytes
+                                                : 0;
     return note(s, "free bytes", sim_hash_text(path), err);
 }
 

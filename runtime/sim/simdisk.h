@@ -27,31 +27,31 @@ struct sim_name {
 /* A file or a directory. Freed when nothing speaks of it any more. */
 struct sim_node {
     uint64_t number;
-    uint32_t uses;               // names, open files and listed changes
+    uint32_t uses; // names, open files and listed changes
     bool is_directory;
-    struct sim_node *parent;     // where its name is; the root for the root and the nameless
-    struct sim_name *names;      // directory
-    struct sim_pages *pages;     // file
-    struct sim_file *locked_by;  // file
+    struct sim_node *parent;    // where its name is; the root for the root and the nameless
+    struct sim_name *names;     // directory
+    struct sim_pages *pages;    // file
+    struct sim_file *locked_by; // file
 };
 
 struct sim_change {
-    struct sim_change *next;     // in order of happening
+    struct sim_change *next; // in order of happening
     enum sim_change_kind { SIM_CREATED, SIM_REMOVED, SIM_RENAMED } kind;
-    struct sim_node *directory;  // of the name; of a rename, of the new one
-    struct sim_node *from;       // of a rename, where the old name was
-    struct sim_node *node;       // what the name stands or stood for
-    struct sim_node *replaced;   // by a rename, or NULL
+    struct sim_node *directory; // of the name; of a rename, of the new one
+    struct sim_node *from;      // of a rename, where the old name was
+    struct sim_node *node;      // what the name stands or stood for
+    struct sim_node *replaced;  // by a rename, or NULL
     char name[SIM_NAME_BYTES], from_name[SIM_NAME_BYTES];
 };
 
 struct sim_file {
     struct rt_file base;
     struct sim *sim;
-    struct sim_file *next;       // all that are open
+    struct sim_file *next; // all that are open
     struct sim_node *node;
     int flags;
-    bool dead;                   // the power was lost meanwhile
+    bool dead; // the power was lost meanwhile
 };
 
 struct simdisk {
@@ -59,8 +59,8 @@ struct simdisk {
     struct sim_change *first_change, *last_change;
     struct sim_file *open_files;
     uint64_t numbers;
-    uint64_t limit_bytes;        // 0: none
-    uint64_t used_bytes;         // pages as they are now
+    uint64_t limit_bytes; // 0: none
+    uint64_t used_bytes;  // pages as they are now
 };
 
 /* ---- simpages.c ---- */

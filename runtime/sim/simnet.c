@@ -23,14 +23,14 @@ struct segment {
 
 struct pipe {
     struct sim *sim;
-    struct rt_timer timer;           // armed while segments are under way
-    struct end *reader, *writer;     // NULL: gone
+    struct rt_timer timer;       // armed while segments are under way
+    struct end *reader, *writer; // NULL: gone
     struct segment segment[SEGMENTS];
-    uint32_t first, count;           // of the segments under way
-    uint32_t arrived, under_way;     // bytes
+    uint32_t first, count;       // of the segments under way
+    uint32_t arrived, under_way; // bytes
     uint32_t read_pos;
-    bool ended;                      // the end has arrived
-    bool end_sent;                   // the writer said it
+    bool ended;    // the end has arrived
+    bool end_sent; // the writer said it
     bool writer_waits;
     uint8_t ring[PIPE_BYTES];
 };
@@ -40,8 +40,8 @@ struct link {
     struct link *next, *previous;
     uint64_t number;
     bool reset;
-    int ends;                        // not freed yet
-    struct pipe pipe[2];             // [i] is written by end i
+    int ends;            // not freed yet
+    struct pipe pipe[2]; // [i] is written by end i
 };
 
 /* One end: what a program holds. */
@@ -51,7 +51,6 @@ struct end {
     struct poll_word read, write;
     int side;
 };
-
 
 struct sim_listener {
     struct rt_listener base;
@@ -70,7 +69,7 @@ struct simnet {
     struct sim *sim;
     struct link *links;
     struct sim_listener *listeners;
-    uint64_t numbers;                // of links and listeners: never an address in the digest
+    uint64_t numbers; // of links and listeners: never an address in the digest
     uint16_t next_port;
 };
 
@@ -132,9 +131,9 @@ static void arrive(void *arg)
 static void send_segment(struct sim *s, struct pipe *p, uint32_t len)
 {
     assert(p->count < SEGMENTS);
-    int64_t arrives = s->now_ns + (int64_t)sim_draw_between(s, SIM_NET,
-                                                            (uint64_t)s->faults.net_latency_min_ns,
-                                                            (uint64_t)s->faults.net_latency_max_ns);
+    int64_t arrives =
+        s->now_ns + (int64_t)sim_draw_between(s, SIM_NET, (uint64_t)s->faults.net_latency_min_ns,
+                                              (uint64_t)s->faults.net_latency_max_ns);
     if (p->count) {
         int64_t before = p->segment[(p->first + p->count - 1) % SEGMENTS].arrives_ns;
         if (arrives < before)
@@ -356,8 +355,7 @@ static struct link *new_link(struct simnet *net)
 /* ---- listening and dialling -------------------------------------------------------------- */
 
 /* "localhost" is 127.0.0.1; other names stand for themselves. unix:PATH is a host without port. */
-static int parse(const char *text, char host[ADDRESS_HOST_MAX], uint16_t *port_out,
-                 struct why *why)
+static int parse(const char *text, char host[ADDRESS_HOST_MAX], uint16_t *port_out, struct why *why)
 {
     if (strncmp(text, "unix:", 5) == 0) {
         if (strlen(text) >= ADDRESS_HOST_MAX || !text[5]) {
@@ -394,8 +392,8 @@ static void write_address(char *text, size_t cap, const char *host, uint16_t por
     if (strncmp(host, "unix:", 5) == 0)
         snprintf(text, cap, "%s", host);
     else
-        snprintf(text, cap, strchr(host, ':') ? "[%s]:%u" : "%s:%u", is_any(host) ? "0.0.0.0" : host,
-                 port);
+        snprintf(text, cap, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
+                 is_any(host) ? "0.0.0.0" : host, port);
 }
 
 static uint16_t free_port(struct simnet *net, const char *host)

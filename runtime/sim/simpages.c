@@ -14,8 +14,8 @@ struct page {
 /* now[i] == durable[i]: clean. NULL: a hole. &zeros: allocated, never written. */
 struct sim_pages {
     uint64_t size, durable_size;
-    uint64_t count;                   // of both arrays
-    uint64_t dirty_first, dirty_end;  // no page outside is dirty
+    uint64_t count;                  // of both arrays
+    uint64_t dirty_first, dirty_end; // no page outside is dirty
     struct page **now, **durable;
 };
 

@@ -124,8 +124,7 @@ bool sim_tree_is_under(const struct sim_node *node, const struct sim_node *dir)
 /* ---- changes ----------------------------------------------------------------------------- */
 
 static struct sim_change *note_change(struct simdisk *d, enum sim_change_kind kind,
-                                      struct sim_node *dir, const char *name,
-                                      struct sim_node *node)
+                                      struct sim_node *dir, const char *name, struct sim_node *node)
 {
     struct sim_change *c = rt_alloc_zero(sizeof *c);
     c->kind = kind;

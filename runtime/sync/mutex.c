@@ -24,8 +24,9 @@ bool rt_mutex_try_lock(struct rt_mutex *m)
 {
     uint32_t word = atomic_load_explicit(&m->word, memory_order_relaxed);
     while (!(word & LOCKED))
-        if (atomic_compare_exchange_weak_explicit(
-                &m->word, &word, word | LOCKED, memory_order_acquire, memory_order_relaxed)) { // (A)
+        if (atomic_compare_exchange_weak_explicit(&m->word, &word, word | LOCKED,
+                                                  memory_order_acquire,
+                                                  memory_order_relaxed)) { // (A)
             g_lock_taken();
             return true;
         }

@@ -25,7 +25,8 @@ static void read_flags(struct reading *r, const char *const *words, const char *
         argv[argc] = (char *)(uintptr_t)words[argc - 1];
     *r = (struct reading){.why = {{0}}};
     rt_arena_init(&r->arena);
-    r->verdict = kvd_flags_read(argc, argv, (char **)(uintptr_t)(env ? env : no_env), &r->arena, &r->flags, &r->text, &r->warnings, &r->why);
+    r->verdict = kvd_flags_read(argc, argv, (char **)(uintptr_t)(env ? env : no_env), &r->arena,
+                                &r->flags, &r->text, &r->warnings, &r->why);
 }
 
 static void reading_deinit(struct reading *r)
@@ -67,7 +68,10 @@ static void without_words_there_are_defaults(void **state)
 static void every_way_to_write_a_flag_is_understood(void **state)
 {
     (void)state;
-    static const char *const ways[][3] = {{"--max-txn-ops", "7"}, {"-max-txn-ops", "7"}, {"--max-txn-ops=7"}, {"-max-txn-ops=7"},
+    static const char *const ways[][3] = {{"--max-txn-ops", "7"},
+                                          {"-max-txn-ops", "7"},
+                                          {"--max-txn-ops=7"},
+                                          {"-max-txn-ops=7"},
                                           {"--experimental-max-txn-ops=7"}};
     struct reading r;
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
@@ -76,15 +80,24 @@ static void every_way_to_write_a_flag_is_understood(void **state)
             fail_msg("%s: %s", ways[i][0], r.why.text);
         reading_deinit(&r);
     }
-    static const struct { const char *word; bool preempt; } switches[] = {
-        {"--preempt", true}, {"--preempt=true", true}, {"--preempt=1", true}, {"--preempt=false", false}, {"--preempt=F", false}};
+    static const struct {
+        const char *word;
+        bool preempt;
+    } switches[] = {{"--preempt", true},
+                    {"--preempt=true", true},
+                    {"--preempt=1", true},
+                    {"--preempt=false", false},
+                    {"--preempt=F", false}};
     for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
         read_flags(&r, WORDS(switches[i].word), NULL);
         if (r.verdict != KVD_FLAGS_RUN || r.flags.preempt != switches[i].preempt)
             fail_msg("%s: %s", switches[i].word, r.why.text);
         reading_deinit(&r);
     }
-    read_flags(&r, WORDS("--name", "m1", "--sync-timeout", "5ms", "--wal-io=direct", "--quota-backend-bytes=-1"), NULL);
+    read_flags(&r,
+               WORDS("--name", "m1", "--sync-timeout", "5ms", "--wal-io=direct",
+                     "--quota-backend-bytes=-1"),
+               NULL);
     assert_int_equal(r.verdict, KVD_FLAGS_RUN);
     assert_string_equal(r.flags.data_dir, "m1.kvd"); // follows the name
     assert_int_equal(r.flags.sync_timeout_ns, 5 * RT_MS);
@@ -96,7 +109,10 @@ static void every_way_to_write_a_flag_is_understood(void **state)
 static void what_is_wrong_is_refused_with_its_name_and_the_remedy(void **state)
 {
     (void)state;
-    static const struct { const char *words[3]; const char *part; } rows[] = {
+    static const struct {
+        const char *words[3];
+        const char *part;
+    } rows[] = {
         {{"--data-dri", "x"}, "unknown flag --data-dri: did you mean --data-dir?"},
         {{"--completely-different"}, "unknown flag --completely-different (kvd --help"},
         {{"start"}, "\"start\" is no flag"},
@@ -119,7 +135,8 @@ static void what_is_wrong_is_refused_with_its_name_and_the_remedy(void **state)
         {{"--wal-io", ""}, "is none of"},
         {{"--preempt=maybe"}, "neither true nor false"},
         {{"--log-level", "verbose"}, "is none of debug|info|warn|error"},
-        {{"--election-timeout", "499"}, "--election-timeout 499 ms must be at least 5 times --heartbeat-interval 100 ms"},
+        {{"--election-timeout", "499"},
+         "--election-timeout 499 ms must be at least 5 times --heartbeat-interval 100 ms"},
         {{"--cert-file", "x"}, "--cert-file: TLS is not built yet"},
         {{"--peer-client-cert-auth"}, "--peer-client-cert-auth: TLS is not built yet"},
         {{"--auth-token", "jwt"}, "authentication is not built yet"},
@@ -130,7 +147,8 @@ static void what_is_wrong_is_refused_with_its_name_and_the_remedy(void **state)
         struct reading r;
         read_flags(&r, rows[i].words, NULL);
         if (r.verdict != KVD_FLAGS_WRONG || !strstr(r.why.text, rows[i].part))
-            fail_msg("%s %s: wanted \"%s\", got \"%s\"", rows[i].words[0], rows[i].words[1] ? rows[i].words[1] : "", rows[i].part, r.why.text);
+            fail_msg("%s %s: wanted \"%s\", got \"%s\"", rows[i].words[0],
+                     rows[i].words[1] ? rows[i].words[1] : "", rows[i].part, r.why.text);
         reading_deinit(&r);
     }
 }
@@ -139,14 +157,20 @@ static void the_environment_counts_under_both_names(void **state)
 {
     (void)state;
     struct reading r;
-    read_flags(&r, (const char *const[]){NULL}, WORDS("PATH=/bin", "ETCD_NAME=from-etcd", "KVD_MAX_TXN_OPS=9", "ETCD_MAX_TXN_OPS=8", "KVD_WAL_DIR="));
+    read_flags(&r, (const char *const[]){NULL},
+               WORDS("PATH=/bin", "ETCD_NAME=from-etcd", "KVD_MAX_TXN_OPS=9", "ETCD_MAX_TXN_OPS=8",
+                     "KVD_WAL_DIR="));
     assert_int_equal(r.verdict, KVD_FLAGS_RUN);
     assert_string_equal(r.flags.name, "from-etcd");
     assert_int_equal(r.flags.max_txn_ops, 9); // ours first
     assert_string_equal(r.flags.wal_dir, ""); // an empty one does not count
     reading_deinit(&r);
-    static const struct { const char *env, *word, *part; } rows[] = {
-        {"ETCD_NAME=x", "--name=y", "conflicting environment variable \"ETCD_NAME\" is shadowed by corresponding command-line flag"},
+    static const struct {
+        const char *env, *word, *part;
+    } rows[] = {
+        {"ETCD_NAME=x", "--name=y",
+         "conflicting environment variable \"ETCD_NAME\" is shadowed by corresponding command-line "
+         "flag"},
         {"KVD_NAME=x", "--name=x", "conflicting environment variable \"KVD_NAME\""},
         {"KVD_WAL_IO=magic", "--name=x", "KVD_WAL_IO: \"magic\" is none of"},
         {"ETCD_MAX_TXN_OPS=0", "--name=x", "ETCD_MAX_TXN_OPS: 0 is out of range"},
@@ -165,26 +189,52 @@ static void etcds_names_without_effect_are_taken_with_a_warning(void **state)
 {
     (void)state;
     struct reading r;
-    read_flags(&r, WORDS("--cors", "*", "--strict-reconfig-check", "--experimental-initial-corrupt-check=true", "--logger=zap", "--name", "m1"),
+    read_flags(&r,
+               WORDS("--cors", "*", "--strict-reconfig-check",
+                     "--experimental-initial-corrupt-check=true", "--logger=zap", "--name", "m1"),
                WORDS("ETCD_ENABLE_V2=true"));
     assert_int_equal(r.verdict, KVD_FLAGS_RUN);
     assert_string_equal(r.flags.name, "m1");
-    assert_string_equal(rt_string_cstr(&r.warnings),
-                        "--cors has no effect in kvd\n--strict-reconfig-check has no effect in kvd\n"
-                        "--initial-corrupt-check has no effect in kvd\n--logger has no effect in kvd\n"
-                        "ETCD_ENABLE_V2 has no effect in kvd\n");
+    assert_string_equal(
+        rt_string_cstr(&r.warnings),
+        "--cors has no effect in kvd\n--strict-reconfig-check has no effect in kvd\n"
+        "--initial-corrupt-check has no effect in kvd\n--logger has no effect in kvd\n"
+        "ETCD_ENABLE_V2 has no effect in kvd\n");
     reading_deinit(&r);
 }
 
 static void help_lists_every_flag_with_its_default(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "name", "data-dir", "wal-dir", "listen-peer-urls", "listen-client-urls", "listen-metrics-urls", "initial-advertise-peer-urls",
-        "advertise-client-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token", "heartbeat-interval",
-        "election-timeout", "snapshot-count", "snapshot-catchup-entries", "max-inflight-msgs", "sync-timeout", "wal-io",
-        "wal-segment-bytes", "max-request-bytes", "max-txn-ops", "quota-backend-bytes", "watch-progress-notify-interval",
-        "poller", "maxprocs", "preempt", "log-level", "version", "help"};
+    static const char *const names[] = {"name",
+                                        "data-dir",
+                                        "wal-dir",
+                                        "listen-peer-urls",
+                                        "listen-client-urls",
+                                        "listen-metrics-urls",
+                                        "initial-advertise-peer-urls",
+                                        "advertise-client-urls",
+                                        "initial-cluster",
+                                        "initial-cluster-state",
+                                        "initial-cluster-token",
+                                        "heartbeat-interval",
+                                        "election-timeout",
+                                        "snapshot-count",
+                                        "snapshot-catchup-entries",
+                                        "max-inflight-msgs",
+                                        "sync-timeout",
+                                        "wal-io",
+                                        "wal-segment-bytes",
+                                        "max-request-bytes",
+                                        "max-txn-ops",
+                                        "quota-backend-bytes",
+                                        "watch-progress-notify-interval",
+                                        "poller",
+                                        "maxprocs",
+                                        "preempt",
+                                        "log-level",
+                                        "version",
+                                        "help"};
     static const char *const ways[] = {"--help", "-h", "-help"};
     for (size_t w = 0; w < ARRAY_LEN(ways); w++) {
         struct reading r;
@@ -216,7 +266,11 @@ static void urls_become_addresses(void **state)
     struct kvd_addresses a;
     struct why why;
     rt_arena_init(&arena);
-    assert_int_equal(kvd_addresses_read("f", "http://localhost:2379,http://[::1]:80/,unix:///run/kvd.sock,http://10.0.0.1:1", &arena, &a, &why), 0);
+    assert_int_equal(
+        kvd_addresses_read(
+            "f", "http://localhost:2379,http://[::1]:80/,unix:///run/kvd.sock,http://10.0.0.1:1",
+            &arena, &a, &why),
+        0);
     assert_int_equal(a.count, 4);
     assert_string_equal(a.address[0], "127.0.0.1:2379");
     assert_string_equal(a.url[0], "http://localhost:2379");
@@ -225,7 +279,9 @@ static void urls_become_addresses(void **state)
     assert_string_equal(a.address[3], "10.0.0.1:1");
     assert_int_equal(kvd_addresses_read("f", "", &arena, &a, &why), 0);
     assert_int_equal(a.count, 0);
-    static const struct { const char *list, *part; } rows[] = {
+    static const struct {
+        const char *list, *part;
+    } rows[] = {
         {"https://127.0.0.1:1", "--flag: https://127.0.0.1:1: TLS is not built yet"},
         {"unixs:///x", "TLS is not built yet"},
         {"127.0.0.1:2379", "must begin with http:// or unix://"},
@@ -236,11 +292,14 @@ static void urls_become_addresses(void **state)
         {"http://[::1]", "must name a port"},
         {"http://127.0.0.1:1/path", "must not have a path"},
         {"http://127.0.0.1:1,,http://127.0.0.1:2", "\"\" must begin with"},
-        {"http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,"
-         "http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1", "more than 16 URLs"},
+        {"http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://"
+         "a:1,http://a:1,http://a:1,"
+         "http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1,http://a:1",
+         "more than 16 URLs"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (kvd_addresses_read("flag", rows[i].list, &arena, &a, &why) != -EINVAL || !strstr(why.text, rows[i].part))
+        if (kvd_addresses_read("flag", rows[i].list, &arena, &a, &why) != -EINVAL ||
+            !strstr(why.text, rows[i].part))
             fail_msg("%s: %s", rows[i].list, why.text);
     rt_arena_deinit(&arena);
 }
@@ -256,7 +315,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

@@ -26,7 +26,8 @@ static Etcdserverpb__TxnRequest *txn_line(struct kvctl *k, const char *line, boo
     ProtobufCMessage *m = NULL;
     char *copy = rt_arena_printf(&k->arena, "%s", line);
     bool ok = is_compare ? txn_add_compare(k, &bytes, copy) : txn_add_operation(k, &bytes, 2, copy);
-    if (ok && fields_unpack(&etcdserverpb__txn_request__descriptor, rt_bytes(bytes.data, bytes.len), &k->answers, SIZE_MAX, &m))
+    if (ok && fields_unpack(&etcdserverpb__txn_request__descriptor, rt_bytes(bytes.data, bytes.len),
+                            &k->answers, SIZE_MAX, &m))
         fail_msg("%s: the bytes are no TxnRequest", line);
     rt_string_deinit(&bytes);
     return (Etcdserverpb__TxnRequest *)m;
@@ -40,7 +41,12 @@ static bool is(ProtobufCBinaryData d, const char *text)
 static void a_comparison_is_read_as_etcdctl_reads_it(void **state)
 {
     (void)state;
-    static const struct { const char *line, *key; int target, result; int64_t number; const char *value; } rows[] = {
+    static const struct {
+        const char *line, *key;
+        int target, result;
+        int64_t number;
+        const char *value;
+    } rows[] = {
         {"value(\"k\") = \"v\"", "k", 3, 0, 0, "v"},
         {"val(\"k\") != \"v w\"", "k", 3, 3, 0, "v w"},
         {"val(k)=\"\"", "k", 3, 0, 0, ""},
@@ -61,12 +67,21 @@ static void a_comparison_is_read_as_etcdctl_reads_it(void **state)
             fail_msg("%s is refused", rows[i].line);
         const Etcdserverpb__Compare *c = r->compare[0];
         bool operand = rows[i].value ? is(c->value, rows[i].value) : c->version == rows[i].number;
-        if (!is(c->key, rows[i].key) || (int)c->target != rows[i].target || (int)c->result != rows[i].result || !operand)
+        if (!is(c->key, rows[i].key) || (int)c->target != rows[i].target ||
+            (int)c->result != rows[i].result || !operand)
             fail_msg("%s is misread", rows[i].line);
         teardown(k);
     }
-    static const char *const wrong[] = {"", "value", "value(\"k\"", "value(\"k) = \"v\"", "size(\"k\") = \"1\"", "value(\"k\") ~ \"v\"",
-                                        "value(\"k\") = \"v", "version(\"k\") = \"many\"", "lease(\"k\") = \"xyz\"", "mod(\"k\")"};
+    static const char *const wrong[] = {"",
+                                        "value",
+                                        "value(\"k\"",
+                                        "value(\"k) = \"v\"",
+                                        "size(\"k\") = \"1\"",
+                                        "value(\"k\") ~ \"v\"",
+                                        "value(\"k\") = \"v",
+                                        "version(\"k\") = \"many\"",
+                                        "lease(\"k\") = \"xyz\"",
+                                        "mod(\"k\")"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         struct kvctl *k = malloc(sizeof *k);
         setup(k, "txn");
@@ -81,24 +96,38 @@ static void an_operation_has_the_options_of_its_command(void **state)
     (void)state;
     struct kvctl *k = malloc(sizeof *k);
     setup(k, "txn");
-    Etcdserverpb__RequestOp *op = txn_line(k, "put k \"a value\" --lease 1f --prev-kv", false)->success[0];
+    Etcdserverpb__RequestOp *op =
+        txn_line(k, "put k \"a value\" --lease 1f --prev-kv", false)->success[0];
     assert_true(is(op->request_put->key, "k"));
     assert_true(is(op->request_put->value, "a value"));
     assert_int_equal(op->request_put->lease, 31);
     assert_true(op->request_put->prev_kv);
-    op = txn_line(k, "  get --prefix k --limit=3 --order DESCEND --sort-by VALUE  ", false)->success[0];
+    op = txn_line(k, "  get --prefix k --limit=3 --order DESCEND --sort-by VALUE  ", false)
+             ->success[0];
     assert_true(is(op->request_range->range_end, "l"));
     assert_int_equal(op->request_range->limit, 3);
-    assert_int_equal(op->request_range->sort_order, ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND);
-    assert_int_equal(op->request_range->sort_target, ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE);
+    assert_int_equal(op->request_range->sort_order,
+                     ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND);
+    assert_int_equal(op->request_range->sort_target,
+                     ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE);
     op = txn_line(k, "del a b", false)->success[0];
     assert_true(is(op->request_delete_range->range_end, "b"));
     op = txn_line(k, "put -- -k -v", false)->success[0];
     assert_true(is(op->request_put->key, "-k"));
-    static const char *const wrong[] = {"watch k", "put", "get", "get k --limit many", "get k --nonsense", "put \"k v", "get a b c",
-                                        "get --prefix --from-key k", "get --prefix a b", "put k v --lease", "get k --order UP"};
+    static const char *const wrong[] = {"watch k",
+                                        "put",
+                                        "get",
+                                        "get k --limit many",
+                                        "get k --nonsense",
+                                        "put \"k v",
+                                        "get a b c",
+                                        "get --prefix --from-key k",
+                                        "get --prefix a b",
+                                        "put k v --lease",
+                                        "get k --order UP"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
-        if (txn_line(k, wrong[i], false) || (k->exit != KVCTL_BAD_ARGS && k->exit != KVCTL_BAD_INPUT))
+        if (txn_line(k, wrong[i], false) ||
+            (k->exit != KVCTL_BAD_ARGS && k->exit != KVCTL_BAD_INPUT))
             fail_msg("%s is taken", wrong[i]);
     teardown(k);
 }
@@ -106,7 +135,11 @@ static void an_operation_has_the_options_of_its_command(void **state)
 static void a_prefix_ends_where_it_should(void **state)
 {
     (void)state;
-    static const struct { const char *words[2]; const char *key, *end; size_t end_len; } rows[] = {
+    static const struct {
+        const char *words[2];
+        const char *key, *end;
+        size_t end_len;
+    } rows[] = {
         {{"--prefix", "abc"}, "abc", "abd", 3},
         {{"--prefix", "ab\xff"}, "ab\xff", "ac", 2},
         {{"--prefix", "\xff\xff"}, "\xff\xff", "\0", 1},
@@ -122,7 +155,9 @@ static void a_prefix_ends_where_it_should(void **state)
         k->unread = words;
         k->unread_count = 2;
         assert_true(request_range(k, &bytes, &keys_only, &values_only));
-        assert_int_equal(fields_unpack(&etcdserverpb__range_request__descriptor, rt_bytes(bytes.data, bytes.len), &k->answers, SIZE_MAX, &m), 0);
+        assert_int_equal(fields_unpack(&etcdserverpb__range_request__descriptor,
+                                       rt_bytes(bytes.data, bytes.len), &k->answers, SIZE_MAX, &m),
+                         0);
         const Etcdserverpb__RangeRequest *r = (const Etcdserverpb__RangeRequest *)m;
         assert_true(is(r->key, rows[i].key));
         assert_int_equal(r->range_end.len, rows[i].end_len);
@@ -135,9 +170,13 @@ static void a_prefix_ends_where_it_should(void **state)
 static void bytes_are_quoted_as_go_quotes_them(void **state)
 {
     (void)state;
-    static const struct { const char *bytes, *quoted; } rows[] = {
-        {"plain", "\"plain\""}, {"", "\"\""}, {"a\"b\\c", "\"a\\\"b\\\\c\""}, {"\n\t\a", "\"\\n\\t\\a\""}, {"\x01\x7f", "\"\\x01\\x7f\""},
-        {"\xc3\xa4", "\"\xc3\xa4\""}, {"\xff", "\"\\xff\""},
+    static const struct {
+        const char *bytes, *quoted;
+    } rows[] = {
+        {"plain", "\"plain\""},         {"", "\"\""},
+        {"a\"b\\c", "\"a\\\"b\\\\c\""}, {"\n\t\a", "\"\\n\\t\\a\""},
+        {"\x01\x7f", "\"\\x01\\x7f\""}, {"\xc3\xa4", "\"\xc3\xa4\""},
+        {"\xff", "\"\\xff\""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rt_string out = {0};
@@ -150,7 +189,9 @@ static void bytes_are_quoted_as_go_quotes_them(void **state)
 static void json_has_base64_bare_numbers_and_no_zeros(void **state)
 {
     (void)state;
-    static const struct { const char *bytes, *base64; } rows[] = {{"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xfe\xfd", "//79"}};
+    static const struct {
+        const char *bytes, *base64;
+    } rows[] = {{"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xfe\xfd", "//79"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rt_string out = {0};
         char wanted[128];
@@ -159,7 +200,9 @@ static void json_has_base64_bare_numbers_and_no_zeros(void **state)
         kv.mod_revision = -9;
         kv.lease = INT64_MAX;
         print_json_message(&out, &kv.base);
-        snprintf(wanted, sizeof wanted, "{\"key\":\"%s\",\"mod_revision\":-9,\"lease\":9223372036854775807}", rows[i].base64);
+        snprintf(wanted, sizeof wanted,
+                 "{\"key\":\"%s\",\"mod_revision\":-9,\"lease\":9223372036854775807}",
+                 rows[i].base64);
         assert_string_equal(rt_string_cstr(&out), wanted);
         rt_string_deinit(&out);
     }
@@ -173,9 +216,12 @@ static void a_table_fits_its_widest_cells(void **state)
 {
     (void)state;
     struct rt_string out = {0};
-    print_table(&out, (const char *const[]){"ID", "A LONG HEAD"}, 2, (const char *const[]){"1234567", "x", "1", "y"}, 2);
-    assert_string_equal(rt_string_cstr(&out), "+---------+-------------+\n|   ID    | A LONG HEAD |\n+---------+-------------+\n"
-                                              "| 1234567 |           x |\n|       1 |           y |\n+---------+-------------+\n");
+    print_table(&out, (const char *const[]){"ID", "A LONG HEAD"}, 2,
+                (const char *const[]){"1234567", "x", "1", "y"}, 2);
+    assert_string_equal(
+        rt_string_cstr(&out),
+        "+---------+-------------+\n|   ID    | A LONG HEAD |\n+---------+-------------+\n"
+        "| 1234567 |           x |\n|       1 |           y |\n+---------+-------------+\n");
     rt_string_deinit(&out);
 }
 
@@ -189,7 +235,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

@@ -33,7 +33,7 @@ struct writer {
     struct load *load;
     uint32_t id;
     uint32_t tried, acked_count, acked_cap;
-    struct acked *acked;   // in order of number
+    struct acked *acked; // in order of number
     bool went_back;
 };
 
@@ -103,7 +103,8 @@ static void note_ack(struct writer *w, int64_t revision)
     w->acked[w->acked_count++] = (struct acked){w->tried, revision};
     int64_t now = rt_now_ns(), before = atomic_exchange(&l->last_ack_ns, now);
     int64_t longest = atomic_load(&l->longest_gap_ns);
-    while (before && now - before > longest && !atomic_compare_exchange_weak(&l->longest_gap_ns, &longest, now - before))
+    while (before && now - before > longest &&
+           !atomic_compare_exchange_weak(&l->longest_gap_ns, &longest, now - before))
         ;
 }
 
@@ -127,8 +128,9 @@ static void write_keys(void *arg)
         snprintf(key, sizeof key, "w/%02u/%08u", w->id, ++w->tried);
         field_add_text(&request, 1, key);
         field_add_text(&request, 2, key);
-        int code = grpc_client_call(client, "/etcdserverpb.KV/Put", rt_bytes(request.data, request.len), NULL, 0,
-                                    rt_after_ns(CALL_MS * RT_MS), &answer, &status);
+        int code =
+            grpc_client_call(client, "/etcdserverpb.KV/Put", rt_bytes(request.data, request.len),
+                             NULL, 0, rt_after_ns(CALL_MS * RT_MS), &answer, &status);
         rt_string_deinit(&request);
         if (code == 0) {
             note_ack(w, varint_field(bytes_field(rt_buf_bytes(answer), 1), 3));
@@ -182,7 +184,8 @@ static void follow(struct load *l, struct grpc_client *client)
 {
     struct grpc_stream *stream;
     struct grpc_status status;
-    if (grpc_stream_open(client, "/etcdserverpb.Watch/Watch", NULL, 0, RT_FOREVER, &stream, &status))
+    if (grpc_stream_open(client, "/etcdserverpb.Watch/Watch", NULL, 0, RT_FOREVER, &stream,
+                         &status))
         return;
     struct rt_string request = {0};
     size_t mark = field_begin(&request, 1);
@@ -190,7 +193,8 @@ static void follow(struct load *l, struct grpc_client *client)
     field_add_text(&request, 2, "w0");
     field_add_int(&request, 3, atomic_load(&l->seen_revision) + 1);
     field_end(&request, mark);
-    grpc_stream_send(stream, &(struct grpc_part){.bytes = rt_bytes(request.data, request.len)}, 1, RT_FOREVER);
+    grpc_stream_send(stream, &(struct grpc_part){.bytes = rt_bytes(request.data, request.len)}, 1,
+                     RT_FOREVER);
     rt_string_deinit(&request);
     while (!atomic_load(&l->watch_stop)) {
         struct rt_buf *message;
@@ -218,7 +222,8 @@ static void watch_keys(void *arg)
     struct why why;
     for (uint32_t turn = 0; !atomic_load(&l->watch_stop); turn++) {
         struct grpc_client *client;
-        if (grpc_client_dial(l->endpoints[turn % l->endpoint_count], NULL, rt_after_ns(RT_SECOND), &client, &why) == 0) {
+        if (grpc_client_dial(l->endpoints[turn % l->endpoint_count], NULL, rt_after_ns(RT_SECOND),
+                             &client, &why) == 0) {
             follow(l, client);
             grpc_client_close(client);
             l->reconnects++;
@@ -231,7 +236,8 @@ static void watch_keys(void *arg)
 /* ---- The proof ---- */
 
 /* One page of the final keys from `from` on, linearizably. The number of keys, or -1. */
-static int read_page(struct load *l, struct grpc_client *client, const char *from, struct rt_buf **answer)
+static int read_page(struct load *l, struct grpc_client *client, const char *from,
+                     struct rt_buf **answer)
 {
     (void)l;
     struct grpc_status status;
@@ -239,8 +245,9 @@ static int read_page(struct load *l, struct grpc_client *client, const char *fro
     field_add_text(&request, 1, from);
     field_add_text(&request, 2, "w0");
     field_add_int(&request, 3, 5000);
-    int code = grpc_client_call(client, "/etcdserverpb.KV/Range", rt_bytes(request.data, request.len), NULL, 0,
-                                rt_after_ns(VERIFY_MS * RT_MS), answer, &status);
+    int code =
+        grpc_client_call(client, "/etcdserverpb.KV/Range", rt_bytes(request.data, request.len),
+                         NULL, 0, rt_after_ns(VERIFY_MS * RT_MS), answer, &status);
     rt_string_deinit(&request);
     if (code)
         printf("# range: %s\n", status.text);
@@ -281,7 +288,8 @@ static bool read_all(struct load *l, const char *endpoint, struct seen **out, ui
                 *out = rt_realloc(*out, cap * sizeof **out);
             }
             (*out)[(*count)++] = kv;
-            snprintf(from, sizeof from, "%.*s!", (int)key.len, (const char *)key.data); // '!' sorts after the end
+            snprintf(from, sizeof from, "%.*s!", (int)key.len,
+                     (const char *)key.data); // '!' sorts after the end
         }
         rt_buf_unref(answer);
     }
@@ -289,7 +297,8 @@ static bool read_all(struct load *l, const char *endpoint, struct seen **out, ui
     return ok;
 }
 
-static const struct seen *find_key(const struct seen *keys, uint32_t count, uint32_t writer, uint32_t number)
+static const struct seen *find_key(const struct seen *keys, uint32_t count, uint32_t writer,
+                                   uint32_t number)
 {
     uint32_t low = 0;
     while (low < count) {
@@ -323,7 +332,9 @@ static void check_endpoint(struct load *l, const char *endpoint)
             moved += k && k->revision != l->writers[i].acked[j].revision;
         }
     snprintf(what, sizeof what, "every acknowledged write is on %s", endpoint);
-    snprintf(detail, sizeof detail, "%" PRIu64 " acknowledged, %u keys, %u missing, %u with another revision", acked, count, missing, moved);
+    snprintf(detail, sizeof detail,
+             "%" PRIu64 " acknowledged, %u keys, %u missing, %u with another revision", acked,
+             count, missing, moved);
     verdict(missing == 0 && moved == 0 && acked > 0, what, detail);
 
     uint32_t unseen = 0, strange = 0;
@@ -334,10 +345,13 @@ static void check_endpoint(struct load *l, const char *endpoint)
         known += k != NULL;
     }
     unseen = count > known ? count - known : 0;
-    snprintf(what, sizeof what, "the watcher saw each event once and in order, compared with %s", endpoint);
-    snprintf(detail, sizeof detail, "%u events over %u streams, %u out of order, %u unseen, %u strange", l->seen_count, l->reconnects + 1,
-             l->out_of_order, unseen, strange);
-    verdict(l->out_of_order == 0 && unseen == 0 && strange == 0 && l->seen_count == count, what, detail);
+    snprintf(what, sizeof what, "the watcher saw each event once and in order, compared with %s",
+             endpoint);
+    snprintf(detail, sizeof detail,
+             "%u events over %u streams, %u out of order, %u unseen, %u strange", l->seen_count,
+             l->reconnects + 1, l->out_of_order, unseen, strange);
+    verdict(l->out_of_order == 0 && unseen == 0 && strange == 0 && l->seen_count == count, what,
+            detail);
     rt_free(keys);
 }
 
@@ -345,7 +359,8 @@ static int64_t newest_ack(const struct load *l)
 {
     int64_t newest = 0;
     for (uint32_t i = 0; i < l->writer_count; i++)
-        if (l->writers[i].acked_count && l->writers[i].acked[l->writers[i].acked_count - 1].revision > newest)
+        if (l->writers[i].acked_count &&
+            l->writers[i].acked[l->writers[i].acked_count - 1].revision > newest)
             newest = l->writers[i].acked[l->writers[i].acked_count - 1].revision;
     return newest;
 }
@@ -389,7 +404,8 @@ static int run(void *arg)
     verdict(!back, "revisions never go back", "");
     for (uint32_t i = 0; i < l->endpoint_count; i++)
         check_endpoint(l, l->endpoints[i]);
-    printf("# longest time without an acknowledged write: %" PRId64 " ms\n", atomic_load(&l->longest_gap_ns) / RT_MS);
+    printf("# longest time without an acknowledged write: %" PRId64 " ms\n",
+           atomic_load(&l->longest_gap_ns) / RT_MS);
     return failures ? 1 : 0;
 }
 

@@ -532,7 +532,8 @@ static void who_left_the_voters_still_protects_what_it_stored(void **state)
     struct one *o = *state;
     o->config.conf = (struct raft_conf_state){.voters = {2, {2, 3}}};
     o->config.applied = o->applied = 2; // the change that removed us
-    one_log(o, TERMS(1, 1, 1)); // 2 may have committed 3 with our acknowledgement before it applied 2
+    one_log(o,
+            TERMS(1, 1, 1)); // 2 may have committed 3 with our acknowledgement before it applied 2
     one_start(o);
     one_step(o, MSG(.type = RAFT_MSG_VOTE, .from = 3, .term = 2, .log_term = 1, .index = 2));
     assert_true(one_last(o, RAFT_MSG_VOTE_RESP, 3)->reject);

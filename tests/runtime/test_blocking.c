@@ -5,8 +5,8 @@
 #include <rt/sync.h>
 #include <rt/time.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -72,10 +72,16 @@ static void names_reasons_places_and_creators_are_in_it(void **state)
     (void)state;
     run_group(look, 2);
     static const char *const wanted[] = {
-        "[chan receive, ", "]: channel-reader\n", ", urgent]: long-sleeper\n",
-        "]: disk-reader\n", "[running]: main\n",
+        "[chan receive, ",
+        "]: channel-reader\n",
+        ", urgent]: long-sleeper\n",
+        "]: disk-reader\n",
+        "[running]: main\n",
 #if !defined(RT_ASAN) && !defined(RT_TSAN) // instrumented frames come between
-        "    wait_on_channel+0x", "    rt_sleep_until+0x", "  created at look+0x", "    look+0x",
+        "    wait_on_channel+0x",
+        "    rt_sleep_until+0x",
+        "  created at look+0x",
+        "    look+0x",
 #endif
     };
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)

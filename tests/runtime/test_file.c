@@ -96,8 +96,8 @@ static void a_durable_write_is_one_call_direct_or_not(void **state)
     static const int forms[] = {0, RT_OPEN_DIRECT};
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
         struct rt_file *f;
-        int err = rt_file_open(in_dir("log"), RT_OPEN_READ | RT_OPEN_WRITE | RT_OPEN_CREATE | forms[i],
-                               0600, &f);
+        int err = rt_file_open(in_dir("log"),
+                               RT_OPEN_READ | RT_OPEN_WRITE | RT_OPEN_CREATE | forms[i], 0600, &f);
         if (err == -EOPNOTSUPP) {
             print_message("# no O_DIRECT here\n");
             continue;
@@ -122,7 +122,10 @@ static void what_cannot_be_opened_gives_the_reason(void **state)
 {
     (void)state;
     struct rt_file *f;
-    static const struct { const char *name; int flags, err; } rows[] = {
+    static const struct {
+        const char *name;
+        int flags, err;
+    } rows[] = {
         {"absent", RT_OPEN_READ, -ENOENT},
         {"no/such", RT_OPEN_WRITE | RT_OPEN_CREATE, -ENOENT},
         {"file", RT_OPEN_WRITE | RT_OPEN_CREATE | RT_OPEN_EXCLUSIVE, -EEXIST},

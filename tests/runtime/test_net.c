@@ -143,7 +143,8 @@ static void two_hundred_connections_get_back_what_they_sent(void **state)
     rt_waitgroup_add(&s.all, 1);
     assert_int_equal(rt_go("echo-accept", echo_accept, &s), 0);
     for (int i = 0; i < CONNECTIONS; i++) {
-        clients[i] = (struct echo_client){.address = rt_listener_address(s.l), .number = i, .done = &done};
+        clients[i] =
+            (struct echo_client){.address = rt_listener_address(s.l), .number = i, .done = &done};
         rt_waitgroup_add(&done, 1);
         assert_int_equal(rt_go("echo-client", echo_client, &clients[i]), 0);
     }
@@ -559,7 +560,11 @@ static void a_dial_to_nobody_is_refused(void **state)
 static void what_is_no_address_is_told_so(void **state)
 {
     (void)state;
-    static const struct { const char *address; int err; const char *says; } rows[] = {
+    static const struct {
+        const char *address;
+        int err;
+        const char *says;
+    } rows[] = {
         {"127.0.0.1", -EINVAL, "must end in :PORT"},
         {"127.0.0.1:", -EINVAL, "must end in :PORT"},
         {"127.0.0.1:65536", -EINVAL, "must end in :PORT"},
@@ -587,7 +592,8 @@ static void every_kind_of_address_carries_bytes(void **state)
 {
     (void)state;
     char path[64];
-    snprintf(path, sizeof path, "unix:/tmp/rt-test-%016llx.sock", (unsigned long long)rt_random_u64());
+    snprintf(path, sizeof path, "unix:/tmp/rt-test-%016llx.sock",
+             (unsigned long long)rt_random_u64());
     const char *rows[] = {"127.0.0.1:0", "[::1]:0", "localhost:0", path};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rt_listener *probe;
@@ -615,7 +621,8 @@ static void a_unix_socket_that_a_dead_process_left_is_replaced(void **state)
     char path[64];
     struct rt_listener *first, *second;
     struct why why = {""};
-    snprintf(path, sizeof path, "unix:/tmp/rt-test-%016llx.sock", (unsigned long long)rt_random_u64());
+    snprintf(path, sizeof path, "unix:/tmp/rt-test-%016llx.sock",
+             (unsigned long long)rt_random_u64());
     assert_int_equal(rt_listen(path, &first, &why), 0);
     assert_int_equal(rt_listen(path, &second, &why), -EADDRINUSE);
     char moved[80];
@@ -667,8 +674,10 @@ RT_TEST_GROUP(group, tests)
 
 int main(void)
 {
-    static const struct { enum rt_poller poller; const char *name; } forms[] = {
-        {RT_POLLER_EPOLL, "epoll"}, {RT_POLLER_URING, "io_uring"}};
+    static const struct {
+        enum rt_poller poller;
+        const char *name;
+    } forms[] = {{RT_POLLER_EPOLL, "epoll"}, {RT_POLLER_URING, "io_uring"}};
     int failed = 0;
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
         printf("# over %s\n", forms[i].name);

@@ -29,7 +29,8 @@ static int listen_once(void *arg)
     seen->err = rt_listen("127.0.0.1:0", &l, &seen->why);
     rt_stats(&stats);
     snprintf(seen->poller, sizeof seen->poller, "%s", stats.poller ? stats.poller : "");
-    snprintf(seen->poller_why, sizeof seen->poller_why, "%s", stats.poller_why ? stats.poller_why : "");
+    snprintf(seen->poller_why, sizeof seen->poller_why, "%s",
+             stats.poller_why ? stats.poller_why : "");
     if (!seen->err)
         rt_listener_close(l);
     return 0;
@@ -45,7 +46,8 @@ static void forbid_uring(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {ARRAY_LEN(code), code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
         _exit(77);
 }
 

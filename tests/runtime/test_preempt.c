@@ -327,7 +327,8 @@ static __attribute__((noinline)) uint64_t in_snprintf(uint64_t x)
     char text[128];
     uint64_t h = 0;
     for (int i = 0; i < 30; i++) {
-        int n = snprintf(text, sizeof(text), "%lu %d %.3f %s", (unsigned long)x, i, 1.5 * i, "word");
+        int n =
+            snprintf(text, sizeof(text), "%lu %d %.3f %s", (unsigned long)x, i, 1.5 * i, "word");
         for (int k = 0; k < n; k++)
             h = h * 31 + (uint8_t)text[k];
     }
@@ -398,8 +399,7 @@ static int torture(void *arg)
     for (int i = 0; i < WORKS; i++)
         t->usable[i] = true;
     t->usable[WORKS - 2] = __builtin_cpu_supports("avx2");
-    t->usable[WORKS - 1] =
-        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+    t->usable[WORKS - 1] = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
     rt_waitgroup_add(&t->done, WORKERS);
     for (int i = 0; i < WORKERS; i++) {
         workers[i] = (struct worker){.t = t, .seed = (uint64_t)i * 1234567 + 89};
@@ -415,11 +415,11 @@ static int torture(void *arg)
     storm_end(&s);
     struct rt_stats stats;
     rt_stats(&stats);
-    print_message("# %llu rounds, %llu preempted by slice, %llu by need, %llu refused, %llu steals\n",
-                  (unsigned long long)atomic_load(&t->rounds),
-                  (unsigned long long)stats.preempted_slice,
-                  (unsigned long long)stats.preempted_need,
-                  (unsigned long long)stats.preempt_refused, (unsigned long long)stats.steals);
+    print_message(
+        "# %llu rounds, %llu preempted by slice, %llu by need, %llu refused, %llu steals\n",
+        (unsigned long long)atomic_load(&t->rounds), (unsigned long long)stats.preempted_slice,
+        (unsigned long long)stats.preempted_need, (unsigned long long)stats.preempt_refused,
+        (unsigned long long)stats.steals);
     return stats.preempted_slice + stats.preempted_need > 100 ? 0 : 1;
 }
 

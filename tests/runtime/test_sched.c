@@ -517,9 +517,18 @@ static int do_nothing(void *arg)
 static void maxprocs_must_be_a_number(void **state)
 {
     (void)state;
-    static const struct { const char *text; int err; } rows[] = {
-        {"3", 0}, {"1", 0}, {"", 0}, {"0", -EINVAL}, {"two", -EINVAL}, {"-1", -EINVAL},
-        {"99999999999", -EINVAL}, {"2x", -EINVAL},
+    static const struct {
+        const char *text;
+        int err;
+    } rows[] = {
+        {"3", 0},
+        {"1", 0},
+        {"", 0},
+        {"0", -EINVAL},
+        {"two", -EINVAL},
+        {"-1", -EINVAL},
+        {"99999999999", -EINVAL},
+        {"2x", -EINVAL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct why why = {""};

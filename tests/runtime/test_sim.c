@@ -164,10 +164,14 @@ struct outcome {
 };
 
 static const struct rt_sim_faults unkind = {
-    .net_latency_min_ns = 10000, .net_latency_max_ns = 3 * RT_MS,
-    .disk_latency_min_ns = 1000, .disk_latency_max_ns = 5 * RT_MS,
-    .starve_ppm = 20000, .starve_max_ns = 20 * RT_MS,
-    .short_read_ppm = 300000, .short_write_ppm = 300000,
+    .net_latency_min_ns = 10000,
+    .net_latency_max_ns = 3 * RT_MS,
+    .disk_latency_min_ns = 1000,
+    .disk_latency_max_ns = 5 * RT_MS,
+    .starve_ppm = 20000,
+    .starve_max_ns = 20 * RT_MS,
+    .short_read_ppm = 300000,
+    .short_write_ppm = 300000,
 };
 
 static struct outcome run_everything(uint64_t seed, const struct rt_sim_faults *faults)
@@ -194,9 +198,8 @@ static void one_seed_gives_one_run(void **state)
         struct outcome one = run_everything(seed, faults), two = run_everything(seed, faults);
         if (one.digest != two.digest || one.events != two.events || one.sum != two.sum ||
             one.ended_ns != two.ended_ns)
-            fail_msg("seed %llu gave two runs: %llu and %llu events",
-                     (unsigned long long)seed, (unsigned long long)one.events,
-                     (unsigned long long)two.events);
+            fail_msg("seed %llu gave two runs: %llu and %llu events", (unsigned long long)seed,
+                     (unsigned long long)one.events, (unsigned long long)two.events);
         assert_true(one.events > CLIENTS * REQUESTS * 4);
         assert_true(one.digest != last_digest);
         last_digest = one.digest;
@@ -307,7 +310,8 @@ static void a_starved_goroutine_waits_while_others_run(void **state)
     assert_int_equal(run_in(world, workers, &fair), 0);
     rt_sim_free(world);
     world = rt_sim_new(9);
-    rt_sim_set_faults(world, &(struct rt_sim_faults){.starve_ppm = 2000, .starve_max_ns = RT_SECOND});
+    rt_sim_set_faults(world,
+                      &(struct rt_sim_faults){.starve_ppm = 2000, .starve_max_ns = RT_SECOND});
     assert_int_equal(run_in(world, workers, &starved), 0);
     rt_sim_free(world);
     assert_true(fair < RT_MS);
@@ -591,7 +595,8 @@ static int full_and_broken(void *arg)
     rt_sim_set_faults(world, &(struct rt_sim_faults){.sync_eio_ppm = 1000000});
     assert(rt_file_datasync(f) == -EIO);
     assert(rt_file_pwrite_durable(f, page, 4096, 0) == -EIO);
-    rt_sim_set_faults(world, &(struct rt_sim_faults){.read_eio_ppm = 1000000, .write_eio_ppm = 1000000});
+    rt_sim_set_faults(world,
+                      &(struct rt_sim_faults){.read_eio_ppm = 1000000, .write_eio_ppm = 1000000});
     assert(rt_file_pread(f, page, 1, 0) == -EIO);
     assert(rt_file_pwrite(f, page, 1, 0) == -EIO);
     rt_sim_set_faults(world, &(struct rt_sim_faults){.write_enospc_ppm = 1000000});
@@ -633,7 +638,8 @@ static int names_and_locks(void *arg)
     assert(rt_mkdir("/a/./y", 0700) == 0);
     assert(rt_file_open("a/x", RT_OPEN_WRITE, 0600, &f) == -ENOENT);
     assert(rt_file_open("a/x", RT_OPEN_WRITE | RT_OPEN_CREATE, 0600, &f) == 0);
-    assert(rt_file_open("a/x", RT_OPEN_WRITE | RT_OPEN_CREATE | RT_OPEN_EXCLUSIVE, 0600, &g) == -EEXIST);
+    assert(rt_file_open("a/x", RT_OPEN_WRITE | RT_OPEN_CREATE | RT_OPEN_EXCLUSIVE, 0600, &g) ==
+           -EEXIST);
     assert(rt_file_open("a/../a/x", RT_OPEN_READ, 0, &g) == 0);
     assert(rt_file_lock(f) == 0);
     assert(rt_file_lock(g) == -EAGAIN);

@@ -47,7 +47,10 @@ static void shoot(void *arg)
     rt_waitgroup_done(&s->all->done);
 }
 
-static uint32_t next_random(uint32_t *state) { return (*state = *state * 1664525 + 1013904223) >> 8; }
+static uint32_t next_random(uint32_t *state)
+{
+    return (*state = *state * 1664525 + 1013904223) >> 8;
+}
 
 static int fire_thousands(void *arg)
 {

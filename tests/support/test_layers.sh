@@ -27,9 +27,10 @@ verdict "store includes store and messages" "$(arrows kv/store "kv/store/|rt/|$g
 verdict "member includes the doors of raft, wal, store and messages" "$(arrows kv/member "kv/member/|raft/raft\.h|wal/(wal|errors)\.h|kv/store/store\.h|rt/|$generated|proto/tls\.h")"
 verdict "service includes the doors of member, store, proto" "$(arrows kv/service "kv/service/|kv/member/member\.h|kv/store/store\.h|rt/|$generated|proto/(grpc|http1)\.h|proto/rpc\.def")"
 verdict "kvd includes the doors of service, member, proto" "$(arrows cmd/kvd "cmd/kvd/|kv/service/service\.h|kv/member/member\.h|rt/|$generated|proto/(grpc|http1|tls)\.h")"
+verdict "kvlab includes the doors of proto" "$(arrows cmd/kvlab "cmd/kvlab/|rt/|$generated|proto/(grpc|http1|tls)\.h")"
 verdict "kvctl includes the doors of proto" "$(arrows cmd/kvctl "cmd/kvctl/|rt/|$generated|proto/(grpc|http1|tls)\.h")"
 
-objects=$(ls "$B"/{raft,wal,proto,kv-store,kv-member,kv-service,cmd-kvd,cmd-kvctl}.rt_go.o 2>/dev/null)
+objects=$(ls "$B"/{raft,wal,proto,kv-store,kv-member,kv-service,cmd-kvd,cmd-kvctl,cmd-kvlab}.rt_go.o 2>/dev/null)
 if [ -z "$objects" ]; then echo "not ok - no objects under $B to look at"; exit 1; fi
 
 writable=$(for o in $objects; do objdump -t "$o" | awk -v o="$o" 'NF > 3 && $(NF-2) ~ /^\.(data|bss|tbss|tdata)/ && $(NF-2) !~ /^\.data\.rel\.ro/ && $(NF-1) != "0000000000000000" {print o ": " $NF " in " $(NF-2)}'; done | grep -v '__descriptor\|__field_' || true)

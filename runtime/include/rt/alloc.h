@@ -10,11 +10,11 @@
 /* Never NULL for sizes under RT_ALLOC_SURE_BYTES: running out there is rt_fatal. Above, NULL means
  * out of memory. Aligned to 16 bytes (64 from 64 bytes on when asked by rt_alloc_aligned). */
 enum { RT_ALLOC_SURE_BYTES = 1 << 20 };
-void *rt_alloc(size_t bytes);      // contents undefined
+void *rt_alloc(size_t bytes); // contents undefined
 void *rt_alloc_zero(size_t bytes);
 void *rt_alloc_aligned(size_t align, size_t bytes); // freed by rt_free too
 void *rt_realloc(void *p, size_t bytes);
-void rt_free(void *p);             // NULL is allowed
+void rt_free(void *p); // NULL is allowed
 char *rt_strdup(const char *s);
 
 /* An arena: allocate, never free singly; all goes at once. Not thread-safe. */
@@ -22,7 +22,7 @@ struct rt_arena_block;
 struct rt_arena {
     struct rt_arena_block *newest;
     uint8_t *next, *end;
-    size_t used_bytes;  // handed out, for limits
+    size_t used_bytes; // handed out, for limits
 };
 void rt_arena_init(struct rt_arena *a);
 void *rt_arena_alloc(struct rt_arena *a, size_t bytes); // 16-aligned, contents undefined
@@ -30,7 +30,7 @@ void *rt_arena_alloc_zero(struct rt_arena *a, size_t bytes);
 void *rt_arena_copy(struct rt_arena *a, const void *data, size_t bytes);
 char *rt_arena_printf(struct rt_arena *a, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void rt_arena_reset(struct rt_arena *a);  // keeps one block for reuse
+void rt_arena_reset(struct rt_arena *a); // keeps one block for reuse
 void rt_arena_deinit(struct rt_arena *a);
 
 /* Immutable once shared. */
@@ -42,10 +42,10 @@ struct rt_buf {
     void (*release)(struct rt_buf *b); // NULL: rt_free
     uint8_t data[];
 };
-struct rt_buf *rt_buf_new(size_t cap);                   // len 0, one reference
+struct rt_buf *rt_buf_new(size_t cap); // len 0, one reference
 struct rt_buf *rt_buf_copy(const void *data, size_t len);
 struct rt_buf *rt_buf_ref(struct rt_buf *b);
-void rt_buf_unref(struct rt_buf *b);                     // NULL is allowed
+void rt_buf_unref(struct rt_buf *b); // NULL is allowed
 static inline struct rt_bytes rt_buf_bytes(const struct rt_buf *b)
 {
     return b ? (struct rt_bytes){b->data, b->len} : (struct rt_bytes){NULL, 0};

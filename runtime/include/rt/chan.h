@@ -25,10 +25,10 @@ enum rt_case_kind { RT_CASE_NONE, RT_CASE_SEND, RT_CASE_RECV, RT_CASE_READABLE }
 
 struct rt_case {
     enum rt_case_kind kind;
-    struct rt_chan *chan;  // SEND, RECV
-    struct rt_conn *conn;  // READABLE: bytes, end of stream, an error or rt_conn_wake
-    void *value;           // SEND: what; RECV: where to
-    int result;            // out, of the chosen case: 0 or -EPIPE
+    struct rt_chan *chan; // SEND, RECV
+    struct rt_conn *conn; // READABLE: bytes, end of stream, an error or rt_conn_wake
+    void *value;          // SEND: what; RECV: where to
+    int result;           // out, of the chosen case: 0 or -EPIPE
 };
 
 /* Wait until one case can go on, do it, return its position; of several one is chosen at random.

@@ -25,8 +25,8 @@ void rt_defer_push(struct rt_defer_scope *s, void (*fn)(void *arg), void *arg);
 
 // A scope inside another one hides it, on purpose: rt_defer means the innermost.
 #define RT_DEFER_SCOPE(max)                                                                        \
-    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wshadow\"")                  \
-    struct rt_defer_slot rt_defer_slots_[(max)];                                                   \
+    _Pragma("GCC diagnostic push") _Pragma(                                                        \
+        "GCC diagnostic ignored \"-Wshadow\"") struct rt_defer_slot rt_defer_slots_[(max)];        \
     __attribute__((cleanup(rt_defer_scope_leave))) struct rt_defer_scope rt_defer_scope_ = {       \
         .slots = rt_defer_slots_, .cap = (max)};                                                   \
     _Pragma("GCC diagnostic pop") rt_defer_scope_enter(&rt_defer_scope_)

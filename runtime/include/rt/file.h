@@ -12,7 +12,7 @@ enum rt_open {
     RT_OPEN_READ = 1,
     RT_OPEN_WRITE = 2,
     RT_OPEN_CREATE = 4,
-    RT_OPEN_EXCLUSIVE = 8,  // with CREATE: it must not exist
+    RT_OPEN_EXCLUSIVE = 8, // with CREATE: it must not exist
     RT_OPEN_TRUNCATE = 16,
     RT_OPEN_DIRECT = 32,    // O_DIRECT: offsets, lengths and buffers in multiples of 4 KiB
     RT_OPEN_DIRECTORY = 64, // to sync it

@@ -10,18 +10,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct rt_world; // rt/sim.h: every clock, random, network, file and spawn call; NULL is the real one
+struct
+    rt_world; // rt/sim.h: every clock, random, network, file and spawn call; NULL is the real one
 
 enum rt_poller { RT_POLLER_AUTO, RT_POLLER_URING, RT_POLLER_EPOLL };
 
 struct rt_options {
-    unsigned procs;                // Ps; 0: what KVD_MAXPROCS says, else the CPUs we may run on
-    unsigned slice_ms;             // a goroutine may run this long before it is preempted; 0: 10
-    bool no_async_preempt;         // only calls into the runtime are preemption points
-    enum rt_poller poller;         // AUTO: what KVD_POLLER (uring, epoll) says, else the default
-    uint32_t max_goroutines;       // stack slots reserved; 0: 1 Mi
-    const struct rt_world *world;  // NULL: the real one
-    uint64_t seed;                 // of scheduling choices in a simulated world
+    unsigned procs;               // Ps; 0: what KVD_MAXPROCS says, else the CPUs we may run on
+    unsigned slice_ms;            // a goroutine may run this long before it is preempted; 0: 10
+    bool no_async_preempt;        // only calls into the runtime are preemption points
+    enum rt_poller poller;        // AUTO: what KVD_POLLER (uring, epoll) says, else the default
+    uint32_t max_goroutines;      // stack slots reserved; 0: 1 Mi
+    const struct rt_world *world; // NULL: the real one
+    uint64_t seed;                // of scheduling choices in a simulated world
 };
 
 /* Run fn(arg) as the first goroutine and return when it has returned; other goroutines that still

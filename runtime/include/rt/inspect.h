@@ -10,7 +10,7 @@ void rt_dump(struct rt_string *out);
 struct rt_stats {
     uint64_t goroutines, spawned, switches, preempted_slice, preempted_need, preempt_refused;
     uint64_t steals, stolen, global_gets, handoffs, wakeups, wakeups_for_nothing, polls;
-    const char *poller;   // "io_uring" or "epoll"
+    const char *poller; // "io_uring" or "epoll"
     const char *poller_why;
 };
 void rt_stats(struct rt_stats *out);

@@ -21,14 +21,35 @@ struct rt_log_field {
         struct rt_bytes b;
     };
 };
-static inline struct rt_log_field rt_f_int(const char *name, int64_t v) { return (struct rt_log_field){.name = name, .kind = RT_F_INT, .i = v}; }
-static inline struct rt_log_field rt_f_uint(const char *name, uint64_t v) { return (struct rt_log_field){.name = name, .kind = RT_F_UINT, .u = v}; }
-static inline struct rt_log_field rt_f_hex(const char *name, uint64_t v) { return (struct rt_log_field){.name = name, .kind = RT_F_HEX, .u = v}; }
-static inline struct rt_log_field rt_f_str(const char *name, const char *v) { return (struct rt_log_field){.name = name, .kind = RT_F_STR, .s = v}; }
-static inline struct rt_log_field rt_f_bytes(const char *name, struct rt_bytes v) { return (struct rt_log_field){.name = name, .kind = RT_F_BYTES, .b = v}; }
-static inline struct rt_log_field rt_f_bool(const char *name, bool v) { return (struct rt_log_field){.name = name, .kind = RT_F_BOOL, .i = v}; }
+static inline struct rt_log_field rt_f_int(const char *name, int64_t v)
+{
+    return (struct rt_log_field){.name = name, .kind = RT_F_INT, .i = v};
+}
+static inline struct rt_log_field rt_f_uint(const char *name, uint64_t v)
+{
+    return (struct rt_log_field){.name = name, .kind = RT_F_UINT, .u = v};
+}
+static inline struct rt_log_field rt_f_hex(const char *name, uint64_t v)
+{
+    return (struct rt_log_field){.name = name, .kind = RT_F_HEX, .u = v};
+}
+static inline struct rt_log_field rt_f_str(const char *name, const char *v)
+{
+    return (struct rt_log_field){.name = name, .kind = RT_F_STR, .s = v};
+}
+static inline struct rt_log_field rt_f_bytes(const char *name, struct rt_bytes v)
+{
+    return (struct rt_log_field){.name = name, .kind = RT_F_BYTES, .b = v};
+}
+static inline struct rt_log_field rt_f_bool(const char *name, bool v)
+{
+    return (struct rt_log_field){.name = name, .kind = RT_F_BOOL, .i = v};
+}
 /* Nanoseconds, shown as Go shows durations ("1.5ms"). */
-static inline struct rt_log_field rt_f_duration(const char *name, int64_t ns) { return (struct rt_log_field){.name = name, .kind = RT_F_DURATION, .i = ns}; }
+static inline struct rt_log_field rt_f_duration(const char *name, int64_t ns)
+{
+    return (struct rt_log_field){.name = name, .kind = RT_F_DURATION, .i = ns};
+}
 
 struct rt_log;
 /* Writes to descriptor `fd` (2: stderr) what is at `level` or above. NULL `log` in rt_log_at drops
@@ -54,4 +75,5 @@ bool rt_log_gate_open(struct rt_log_gate *gate, int64_t interval_ns);
     rt_log_at((log), (level), __FILE__ ":" RT_LOG_LINE_(__LINE__), (msg),                          \
               (const struct rt_log_field[]){{.name = NULL}, ##__VA_ARGS__} + 1,                    \
               (int)(sizeof((const struct rt_log_field[]){{.name = NULL}, ##__VA_ARGS__}) /         \
-                    sizeof(struct rt_log_field)) - 1)
+                    sizeof(struct rt_log_field)) -                                                 \
+                  1)

@@ -36,14 +36,14 @@ uint64_t rt_sim_events(const struct rt_world *world); // how many went into it
 struct rt_sim_faults {
     int64_t net_latency_min_ns, net_latency_max_ns;
     int64_t disk_latency_min_ns, disk_latency_max_ns;
-    uint32_t starve_ppm;        // per choice: pick one goroutine and hold it back ...
-    int64_t starve_max_ns;      // ... for up to this long (0: 100 ms)
-    uint32_t short_read_ppm;    // a read returns a prefix
-    uint32_t short_write_ppm;   // a try_writev takes a prefix
-    uint32_t reset_ppm;         // a read or write meets -ECONNRESET, for both ends
-    uint32_t refuse_ppm;        // a dial is refused
+    uint32_t starve_ppm;      // per choice: pick one goroutine and hold it back ...
+    int64_t starve_max_ns;    // ... for up to this long (0: 100 ms)
+    uint32_t short_read_ppm;  // a read returns a prefix
+    uint32_t short_write_ppm; // a try_writev takes a prefix
+    uint32_t reset_ppm;       // a read or write meets -ECONNRESET, for both ends
+    uint32_t refuse_ppm;      // a dial is refused
     uint32_t read_eio_ppm, write_eio_ppm, sync_eio_ppm;
-    uint32_t write_enospc_ppm;  // writes that grow a file, and allocate
+    uint32_t write_enospc_ppm; // writes that grow a file, and allocate
 };
 void rt_sim_set_faults(struct rt_world *world, const struct rt_sim_faults *faults);
 void rt_sim_get_faults(const struct rt_world *world, struct rt_sim_faults *out);

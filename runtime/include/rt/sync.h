@@ -47,8 +47,8 @@ struct rt_waitgroup {
     struct rt_waitq waiters;
     int64_t count;
 };
-void rt_waitgroup_add(struct rt_waitgroup *w, int64_t n); // never parks
-void rt_waitgroup_done(struct rt_waitgroup *w);           // never parks
+void rt_waitgroup_add(struct rt_waitgroup *w, int64_t n);           // never parks
+void rt_waitgroup_done(struct rt_waitgroup *w);                     // never parks
 int rt_waitgroup_wait(struct rt_waitgroup *w, int64_t deadline_ns); // parks; 0 or -ETIMEDOUT
 
 struct rt_once {

@@ -1,12 +1,12 @@
 /* rt/time.h: clocks, sleep, timers, random. Monotonic time is `_ns`; wall time says so. */
 #pragma once
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define RT_FOREVER INT64_MAX // a deadline that never comes
-#define RT_MS INT64_C(1000000)
-#define RT_SECOND INT64_C(1000000000)
+#define RT_MS      INT64_C(1000000)
+#define RT_SECOND  INT64_C(1000000000)
 
 /* Monotonic, from an arbitrary origin. Virtual in a simulated world.  Context: never parks. */
 int64_t rt_now_ns(void);
@@ -25,11 +25,11 @@ void rt_sleep_until(int64_t deadline_ns);
  * short (wake a goroutine, put a message). The struct is the caller's and must stay until the
  * timer has fired or rt_timer_stop returned. Zero-initialise before first use. */
 struct rt_timer {
-    int64_t when_ns;          // owner P's timer lock
+    int64_t when_ns; // owner P's timer lock
     void (*fn)(void *arg);
     void *arg;
-    void *heap;               // the heap it is in, or NULL
-    uint32_t pos;             // its place there
+    void *heap;   // the heap it is in, or NULL
+    uint32_t pos; // its place there
     uint32_t state;
 };
 

@@ -167,7 +167,8 @@ static void the_quorums_answer_is_the_one_that_completes_it(void **state)
     stage_spans_answered(&s, 0, 10, 2, 300, &(struct peer_stamps){.sent_ns = 110});
     stage_spans_answered(&s, 0, 10, 2, 310, &(struct peer_stamps){.sent_ns = 120}); // again
     stage_spans_answered(&s, 3, 15, 2, 320, &(struct peer_stamps){.sent_ns = 130});
-    stage_spans_answered(&s, 1, 20, 2, 330, &(struct peer_stamps){.sent_ns = 140}); // too late for 1
+    stage_spans_answered(&s, 1, 20, 2, 330,
+                         &(struct peer_stamps){.sent_ns = 140}); // too late for 1
     assert_int_equal(stage_spans_take(&s, 20, t, 4), 2);
     assert_int_equal(t[0].times.answered_ns, 320);
     assert_int_equal(t[0].times.answer.sent_ns, 130);

@@ -45,7 +45,8 @@ static inline void service_up(struct served *s, const struct service_config *lim
     config.election_ms = s->c.config[0].election_ms;
     config.max_request_bytes = config.max_request_bytes ? config.max_request_bytes : 1536 * 1024;
     config.max_txn_ops = config.max_txn_ops ? config.max_txn_ops : 128;
-    config.progress_notify_ns = config.progress_notify_ns ? config.progress_notify_ns : 600 * RT_SECOND;
+    config.progress_notify_ns =
+        config.progress_notify_ns ? config.progress_notify_ns : 600 * RT_SECOND;
     s->service = service_new(&config);
     rt_arena_init(&s->answers);
     assert_int_equal(rt_listen("127.0.0.1:0", &s->clients, NULL), 0);
@@ -150,7 +151,8 @@ static inline void expect_status(const struct served *s, enum service_status wan
     assert_int_equal(s->status.code, service_status_code(wanted));
 }
 
-static inline Etcdserverpb__PutResponse *put_request(struct served *s, const Etcdserverpb__PutRequest *r)
+static inline Etcdserverpb__PutResponse *put_request(struct served *s,
+                                                     const Etcdserverpb__PutRequest *r)
 {
     return call(s, "/etcdserverpb.KV/Put", &r->base, &etcdserverpb__put_response__descriptor);
 }
@@ -161,28 +163,33 @@ static inline int64_t put_kv(struct served *s, const char *key, const char *valu
     Etcdserverpb__PutRequest r = ETCDSERVERPB__PUT_REQUEST__INIT;
     r.key = blob(key);
     r.value = blob(value);
-    Etcdserverpb__PutResponse *answer = must(s, "/etcdserverpb.KV/Put", &r.base, &etcdserverpb__put_response__descriptor);
+    Etcdserverpb__PutResponse *answer =
+        must(s, "/etcdserverpb.KV/Put", &r.base, &etcdserverpb__put_response__descriptor);
     return answer->header->revision;
 }
 
-static inline Etcdserverpb__RangeResponse *range_request(struct served *s, const Etcdserverpb__RangeRequest *r)
+static inline Etcdserverpb__RangeResponse *range_request(struct served *s,
+                                                         const Etcdserverpb__RangeRequest *r)
 {
     return call(s, "/etcdserverpb.KV/Range", &r->base, &etcdserverpb__range_response__descriptor);
 }
 
-static inline Etcdserverpb__DeleteRangeResponse *delete_range(struct served *s, const char *key, const char *end)
+static inline Etcdserverpb__DeleteRangeResponse *delete_range(struct served *s, const char *key,
+                                                              const char *end)
 {
     Etcdserverpb__DeleteRangeRequest r = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
     r.key = blob(key);
     r.range_end = blob(end);
-    return must(s, "/etcdserverpb.KV/DeleteRange", &r.base, &etcdserverpb__delete_range_response__descriptor);
+    return must(s, "/etcdserverpb.KV/DeleteRange", &r.base,
+                &etcdserverpb__delete_range_response__descriptor);
 }
 
 static inline Etcdserverpb__CompactionResponse *compact(struct served *s, int64_t revision)
 {
     Etcdserverpb__CompactionRequest r = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
     r.revision = revision;
-    return call(s, "/etcdserverpb.KV/Compact", &r.base, &etcdserverpb__compaction_response__descriptor);
+    return call(s, "/etcdserverpb.KV/Compact", &r.base,
+                &etcdserverpb__compaction_response__descriptor);
 }
 
 static inline Etcdserverpb__LeaseGrantResponse *grant(struct served *s, int64_t ttl_s, int64_t id)
@@ -190,7 +197,8 @@ static inline Etcdserverpb__LeaseGrantResponse *grant(struct served *s, int64_t 
     Etcdserverpb__LeaseGrantRequest r = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
     r.ttl = ttl_s;
     r.id = id;
-    return call(s, "/etcdserverpb.Lease/LeaseGrant", &r.base, &etcdserverpb__lease_grant_response__descriptor);
+    return call(s, "/etcdserverpb.Lease/LeaseGrant", &r.base,
+                &etcdserverpb__lease_grant_response__descriptor);
 }
 
 /* ---- Streams ---- */
@@ -199,7 +207,8 @@ static inline struct grpc_stream *stream_open(struct served *s, const char *path
 {
     struct grpc_stream *stream = NULL;
     struct grpc_metadata hasleader = {"hasleader", "true"};
-    if (grpc_stream_open(s->client, path, &hasleader, needs_leader, RT_FOREVER, &stream, &s->status))
+    if (grpc_stream_open(s->client, path, &hasleader, needs_leader, RT_FOREVER, &stream,
+                         &s->status))
         fail_msg("%s: %s", path, s->status.text);
     return stream;
 }
@@ -208,12 +217,16 @@ static inline void stream_send(struct grpc_stream *stream, const ProtobufCMessag
 {
     struct rt_string bytes = {0};
     fields_pack(&bytes, message);
-    assert_int_equal(grpc_stream_send(stream, &(struct grpc_part){.bytes = rt_bytes(bytes.data, bytes.len)}, 1, patience()), 0);
+    assert_int_equal(grpc_stream_send(stream,
+                                      &(struct grpc_part){.bytes = rt_bytes(bytes.data, bytes.len)},
+                                      1, patience()),
+                     0);
     rt_string_deinit(&bytes);
 }
 
 /* The next message, or NULL at the end of the stream, whose status is then s->status. */
-static inline void *stream_next(struct served *s, struct grpc_stream *stream, const ProtobufCMessageDescriptor *type)
+static inline void *stream_next(struct served *s, struct grpc_stream *stream,
+                                const ProtobufCMessageDescriptor *type)
 {
     struct rt_buf *bytes;
     ProtobufCMessage *message;

@@ -1,15 +1,26 @@
 /* What holds for every method: refusals, deadlines, a missing leader, the end of the service. */
 #include "tests/kv/service/service_fixture.h"
 
-#define PUT "/etcdserverpb.KV/Put"
+#define PUT   "/etcdserverpb.KV/Put"
 #define RANGE "/etcdserverpb.KV/Range"
 
 static const char *const built_unary[] = {
-    "/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put", "/etcdserverpb.KV/DeleteRange", "/etcdserverpb.KV/Txn",
-    "/etcdserverpb.KV/Compact", "/etcdserverpb.Lease/LeaseGrant", "/etcdserverpb.Lease/LeaseRevoke",
-    "/etcdserverpb.Lease/LeaseTimeToLive", "/etcdserverpb.Lease/LeaseLeases", "/etcdserverpb.Cluster/MemberList",
-    "/etcdserverpb.Maintenance/Alarm", "/etcdserverpb.Maintenance/Status", "/etcdserverpb.Maintenance/Defragment",
-    "/etcdserverpb.Maintenance/Hash", "/etcdserverpb.Maintenance/HashKV", "/etcdserverpb.Maintenance/MoveLeader",
+    "/etcdserverpb.KV/Range",
+    "/etcdserverpb.KV/Put",
+    "/etcdserverpb.KV/DeleteRange",
+    "/etcdserverpb.KV/Txn",
+    "/etcdserverpb.KV/Compact",
+    "/etcdserverpb.Lease/LeaseGrant",
+    "/etcdserverpb.Lease/LeaseRevoke",
+    "/etcdserverpb.Lease/LeaseTimeToLive",
+    "/etcdserverpb.Lease/LeaseLeases",
+    "/etcdserverpb.Cluster/MemberList",
+    "/etcdserverpb.Maintenance/Alarm",
+    "/etcdserverpb.Maintenance/Status",
+    "/etcdserverpb.Maintenance/Defragment",
+    "/etcdserverpb.Maintenance/Hash",
+    "/etcdserverpb.Maintenance/HashKV",
+    "/etcdserverpb.Maintenance/MoveLeader",
     "/grpc.health.v1.Health/Check",
 };
 
@@ -19,10 +30,12 @@ static void bytes_that_are_no_message_are_refused_by_every_method(void **state)
     struct served s;
     served_up(&s, NULL);
     for (size_t i = 0; i < ARRAY_LEN(built_unary); i++) {
-        struct rt_buf *answer = call_raw(&s, built_unary[i], RT_BYTES("\xff\xff\xff"), NULL, 0, patience());
+        struct rt_buf *answer =
+            call_raw(&s, built_unary[i], RT_BYTES("\xff\xff\xff"), NULL, 0, patience());
         if (answer)
             fail_msg("%s takes garbage", built_unary[i]);
-        if (s.status.code != GRPC_INTERNAL || strcmp(s.status.text, service_status_text(STATUS_MALFORMED)) != 0)
+        if (s.status.code != GRPC_INTERNAL ||
+            strcmp(s.status.text, service_status_text(STATUS_MALFORMED)) != 0)
             fail_msg("%s: %s", built_unary[i], s.status.text);
     }
     assert_int_equal(put_kv(&s, "after", "it"), 2);
@@ -34,7 +47,9 @@ static void what_is_not_built_is_unimplemented(void **state)
     (void)state;
     struct served s;
     served_up(&s, NULL);
-    static const struct { const char *path, *text; } rows[] = {
+    static const struct {
+        const char *path, *text;
+    } rows[] = {
         {"/etcdserverpb.Auth/UserAdd", "unknown"},
         {"/etcdserverpb.KV/RangeStream", "unknown method RangeStream for service etcdserverpb.KV"},
         {"/etcdserverpb.KV/Nonsense", "unknown method Nonsense for service etcdserverpb.KV"},
@@ -53,11 +68,14 @@ static void a_client_version_must_be_text(void **state)
     (void)state;
     struct served s;
     served_up(&s, NULL);
-    struct grpc_metadata good = {"client-api-version", "3.7"}, bad = {"client-api-version", "3.\xff"};
-    struct rt_buf *answer = call_raw(&s, "/etcdserverpb.Maintenance/Status", RT_BYTES(""), &good, 1, patience());
+    struct grpc_metadata good = {"client-api-version", "3.7"},
+                         bad = {"client-api-version", "3.\xff"};
+    struct rt_buf *answer =
+        call_raw(&s, "/etcdserverpb.Maintenance/Status", RT_BYTES(""), &good, 1, patience());
     assert_non_null(answer);
     rt_buf_unref(answer);
-    assert_null(call_raw(&s, "/etcdserverpb.Maintenance/Status", RT_BYTES(""), &bad, 1, patience()));
+    assert_null(
+        call_raw(&s, "/etcdserverpb.Maintenance/Status", RT_BYTES(""), &bad, 1, patience()));
     expect_status(&s, STATUS_BAD_CLIENT_VERSION);
     served_down(&s);
 }
@@ -88,7 +106,8 @@ static void without_a_leader_only_local_answers_come(void **state)
     assert_non_null(answer);
     rt_buf_unref(answer);
     Etcdserverpb__StatusRequest r = ETCDSERVERPB__STATUS_REQUEST__INIT;
-    Etcdserverpb__StatusResponse *status = must(&s, "/etcdserverpb.Maintenance/Status", &r.base, &etcdserverpb__status_response__descriptor);
+    Etcdserverpb__StatusResponse *status = must(&s, "/etcdserverpb.Maintenance/Status", &r.base,
+                                                &etcdserverpb__status_response__descriptor);
     assert_int_equal(status->leader, 0);
     assert_string_equal(status->errors[0], "etcdserver: no leader");
     assert_null(call_raw(&s, PUT, key_k, NULL, 0, patience()));
@@ -114,11 +133,17 @@ static void a_stream_that_insists_ends_when_the_leader_is_lost(void **state)
     // A create each, so that the streams are known to be there.
     struct grpc_stream *both[] = {watch, patient};
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(grpc_stream_send(both[i], &(struct grpc_part){.bytes = RT_BYTES("\x0a\x03\x0a\x01k")}, 1, patience()), 0);
-        Etcdserverpb__WatchResponse *r = stream_next(&s, both[i], &etcdserverpb__watch_response__descriptor);
+        assert_int_equal(
+            grpc_stream_send(both[i], &(struct grpc_part){.bytes = RT_BYTES("\x0a\x03\x0a\x01k")},
+                             1, patience()),
+            0);
+        Etcdserverpb__WatchResponse *r =
+            stream_next(&s, both[i], &etcdserverpb__watch_response__descriptor);
         assert_true(r->created);
     }
-    assert_int_equal(grpc_stream_send(lease, &(struct grpc_part){.bytes = RT_BYTES("\x08\x05")}, 1, patience()), 0);
+    assert_int_equal(
+        grpc_stream_send(lease, &(struct grpc_part){.bytes = RT_BYTES("\x08\x05")}, 1, patience()),
+        0);
     assert_non_null(stream_next(&s, lease, &etcdserverpb__lease_keep_alive_response__descriptor));
     member_down(&s.c, 1);
     assert_null(stream_next(&s, watch, &etcdserverpb__watch_response__descriptor));
@@ -177,10 +202,15 @@ static void stopping_lets_calls_finish_and_ends_streams(void **state)
     struct writer *writers = calloc(WRITERS, sizeof *writers);
     served_up(&s, NULL);
     struct grpc_stream *watch = stream_open(&s, "/etcdserverpb.Watch/Watch", false);
-    assert_int_equal(grpc_stream_send(watch, &(struct grpc_part){.bytes = RT_BYTES("\x0a\x03\x0a\x01q")}, 1, patience()), 0);
+    assert_int_equal(grpc_stream_send(watch,
+                                      &(struct grpc_part){.bytes = RT_BYTES("\x0a\x03\x0a\x01q")},
+                                      1, patience()),
+                     0);
     assert_non_null(stream_next(&s, watch, &etcdserverpb__watch_response__descriptor));
     for (int i = 0; i < WRITERS; i++) {
-        assert_int_equal(grpc_client_dial(rt_listener_address(s.clients), NULL, patience(), &writers[i].client, NULL), 0);
+        assert_int_equal(grpc_client_dial(rt_listener_address(s.clients), NULL, patience(),
+                                          &writers[i].client, NULL),
+                         0);
         assert_int_equal(rt_go("test-writer", write_until_refused, &writers[i]), 0);
     }
     for (int i = 0; i < WRITERS; i++)
@@ -196,7 +226,8 @@ static void stopping_lets_calls_finish_and_ends_streams(void **state)
         assert_int_equal(rt_note_wait(&writers[i].ended, patience()), 0);
         acknowledged += atomic_load(&writers[i].acknowledged);
         if (writers[i].last.code != GRPC_UNAVAILABLE)
-            fail_msg("a writer ended with %s: %s", grpc_code_name(writers[i].last.code), writers[i].last.text);
+            fail_msg("a writer ended with %s: %s", grpc_code_name(writers[i].last.code),
+                     writers[i].last.text);
         grpc_client_close(writers[i].client);
     }
     free(writers);
@@ -229,8 +260,9 @@ static void every_status_has_a_code_and_a_sentence(void **state)
 #undef X
     };
     static const int unforeseen[] = {
-        MEMBER_MALFORMED, MEMBER_REFUSED, MEMBER_BAD_CONFIG, STORE_FORMAT, STORE_DAMAGED, STORE_IMAGE_OLD, STORE_BUSY,
-        STORE_WATCH_DUPLICATE_ID, STORE_WATCH_EMPTY_RANGE, STORE_WATCH_TOO_MANY, // told in a watch's cancel_reason
+        MEMBER_MALFORMED,        MEMBER_REFUSED,       MEMBER_BAD_CONFIG, STORE_FORMAT,
+        STORE_DAMAGED,           STORE_IMAGE_OLD,      STORE_BUSY,        STORE_WATCH_DUPLICATE_ID,
+        STORE_WATCH_EMPTY_RANGE, STORE_WATCH_TOO_MANY, // told in a watch's cancel_reason
     };
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
         bool is_unforeseen = false;
@@ -255,7 +287,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

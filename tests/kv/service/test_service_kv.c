@@ -36,8 +36,13 @@ static void a_bad_put_is_refused_in_etcds_words(void **state)
     (void)state;
     struct served s;
     served_up(&s, NULL);
-    static const struct { const char *when; const char *key, *value; int64_t lease; bool ignore_value, ignore_lease;
-                          enum service_status wanted; } rows[] = {
+    static const struct {
+        const char *when;
+        const char *key, *value;
+        int64_t lease;
+        bool ignore_value, ignore_lease;
+        enum service_status wanted;
+    } rows[] = {
         {"there is no key", "", "v", 0, false, false, STATUS_KEY_EMPTY},
         {"a value comes with ignore_value", "k", "v", 0, true, false, STATUS_VALUE_PROVIDED},
         {"a lease comes with ignore_lease", "k", "v", 7, false, true, STATUS_LEASE_PROVIDED},
@@ -65,26 +70,33 @@ static const char *keys_of(const Etcdserverpb__RangeResponse *r, char *buf)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->n_kvs; i++)
-        n += (size_t)sprintf(buf + n, "%.*s", (int)r->kvs[i]->key.len, (const char *)r->kvs[i]->key.data);
+        n += (size_t)sprintf(buf + n, "%.*s", (int)r->kvs[i]->key.len,
+                             (const char *)r->kvs[i]->key.data);
     buf[n] = 0;
     return buf;
 }
 
 #define ORDER(name) ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__##name
-#define BY(name) ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__##name
+#define BY(name)    ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__##name
 
 static void a_range_obeys_every_option(void **state)
 {
     (void)state;
     struct served s;
     served_up(&s, NULL);
-    put_kv(&s, "a", "3"); // 2
-    put_kv(&s, "b", "1"); // 3
-    put_kv(&s, "c", "2"); // 4
-    put_kv(&s, "d", "0"); // 5
-    put_kv(&s, "a", "4"); // 6: version 2
+    put_kv(&s, "a", "3");      // 2
+    put_kv(&s, "b", "1");      // 3
+    put_kv(&s, "c", "2");      // 4
+    put_kv(&s, "d", "0");      // 5
+    put_kv(&s, "a", "4");      // 6: version 2
     delete_range(&s, "d", ""); // 7
-    static const struct { const char *when; Etcdserverpb__RangeRequest r; const char *key, *end, *keys; int64_t count; bool more; } rows[] = {
+    static const struct {
+        const char *when;
+        Etcdserverpb__RangeRequest r;
+        const char *key, *end, *keys;
+        int64_t count;
+        bool more;
+    } rows[] = {
         {"one key is asked for", {.limit = 0}, "b", "", "b", 1, false},
         {"a key is absent", {.limit = 0}, "x", "", "", 0, false},
         {"a range ends before a key", {.limit = 0}, "a", "c", "ab", 2, false},
@@ -96,11 +108,35 @@ static void a_range_obeys_every_option(void **state)
         {"only the count is asked for", {.count_only = 1}, "a", "z", "", 3, false},
         {"only the count, with a limit", {.count_only = 1, .limit = 1}, "a", "z", "", 3, false},
         {"the order is turned", {.sort_order = ORDER(DESCEND)}, "a", "z", "cba", 3, false},
-        {"sorted by value", {.sort_target = BY(VALUE), .sort_order = ORDER(ASCEND)}, "a", "z", "bca", 3, false},
+        {"sorted by value",
+         {.sort_target = BY(VALUE), .sort_order = ORDER(ASCEND)},
+         "a",
+         "z",
+         "bca",
+         3,
+         false},
         {"sorted by value without an order", {.sort_target = BY(VALUE)}, "a", "z", "bca", 3, false},
-        {"sorted by version, downwards, limited", {.sort_target = BY(VERSION), .sort_order = ORDER(DESCEND), .limit = 1}, "a", "z", "a", 3, true},
-        {"sorted by creation", {.sort_target = BY(CREATE), .sort_order = ORDER(DESCEND)}, "a", "z", "cba", 3, false},
-        {"sorted by modification", {.sort_target = BY(MOD), .sort_order = ORDER(ASCEND)}, "a", "z", "bca", 3, false},
+        {"sorted by version, downwards, limited",
+         {.sort_target = BY(VERSION), .sort_order = ORDER(DESCEND), .limit = 1},
+         "a",
+         "z",
+         "a",
+         3,
+         true},
+        {"sorted by creation",
+         {.sort_target = BY(CREATE), .sort_order = ORDER(DESCEND)},
+         "a",
+         "z",
+         "cba",
+         3,
+         false},
+        {"sorted by modification",
+         {.sort_target = BY(MOD), .sort_order = ORDER(ASCEND)},
+         "a",
+         "z",
+         "bca",
+         3,
+         false},
         {"changed since 4", {.min_mod_revision = 4}, "a", "z", "ac", 3, false},
         {"changed until 4", {.max_mod_revision = 4}, "a", "z", "bc", 3, false},
         {"created since 3", {.min_create_revision = 3}, "a", "z", "bc", 3, false},
@@ -113,13 +149,15 @@ static void a_range_obeys_every_option(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char keys[64];
         Etcdserverpb__RangeRequest r = rows[i].r;
-        r.base = (ProtobufCMessage)PROTOBUF_C_MESSAGE_INIT(&etcdserverpb__range_request__descriptor);
+        r.base =
+            (ProtobufCMessage)PROTOBUF_C_MESSAGE_INIT(&etcdserverpb__range_request__descriptor);
         r.key = blob(rows[i].key);
         r.range_end = blob(rows[i].end);
         Etcdserverpb__RangeResponse *a = range_request(&s, &r);
         if (!a)
             fail_msg("when %s: %s", rows[i].when, s.status.text);
-        if (strcmp(keys_of(a, keys), rows[i].keys) != 0 || a->count != rows[i].count || (bool)a->more != rows[i].more)
+        if (strcmp(keys_of(a, keys), rows[i].keys) != 0 || a->count != rows[i].count ||
+            (bool)a->more != rows[i].more)
             fail_msg("when %s: %s, count %d, more %d", rows[i].when, keys, (int)a->count, a->more);
         assert_int_equal(a->header->revision, 7); // the store's, not the one asked for
     }
@@ -145,16 +183,28 @@ static void a_bad_range_is_refused_in_etcds_words(void **state)
     for (int i = 0; i < 5; i++)
         put_kv(&s, "k", "v");
     assert_non_null(compact(&s, 4));
-    static const struct { const char *when; Etcdserverpb__RangeRequest r; const char *key; enum service_status wanted; } rows[] = {
+    static const struct {
+        const char *when;
+        Etcdserverpb__RangeRequest r;
+        const char *key;
+        enum service_status wanted;
+    } rows[] = {
         {"there is no key", {.limit = 0}, "", STATUS_KEY_EMPTY},
         {"the revision is to come", {.revision = 100}, "k", STATUS_FUTURE_REVISION},
         {"the revision is compacted", {.revision = 3}, "k", STATUS_COMPACTED},
-        {"the order is unknown", {.sort_order = (Etcdserverpb__RangeRequest__SortOrder)9}, "k", STATUS_INVALID_SORT},
-        {"the target is unknown", {.sort_target = (Etcdserverpb__RangeRequest__SortTarget)9}, "k", STATUS_INVALID_SORT},
+        {"the order is unknown",
+         {.sort_order = (Etcdserverpb__RangeRequest__SortOrder)9},
+         "k",
+         STATUS_INVALID_SORT},
+        {"the target is unknown",
+         {.sort_target = (Etcdserverpb__RangeRequest__SortTarget)9},
+         "k",
+         STATUS_INVALID_SORT},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         Etcdserverpb__RangeRequest r = rows[i].r;
-        r.base = (ProtobufCMessage)PROTOBUF_C_MESSAGE_INIT(&etcdserverpb__range_request__descriptor);
+        r.base =
+            (ProtobufCMessage)PROTOBUF_C_MESSAGE_INIT(&etcdserverpb__range_request__descriptor);
         r.key = blob(rows[i].key);
         r.range_end = blob("");
         if (range_request(&s, &r))
@@ -164,7 +214,8 @@ static void a_bad_range_is_refused_in_etcds_words(void **state)
     Etcdserverpb__RangeRequest r = ETCDSERVERPB__RANGE_REQUEST__INIT;
     r.key = blob("k");
     r.revision = 4;
-    assert_int_equal(range_request(&s, &r)->kvs[0]->mod_revision, 4); // the compact revision itself is readable
+    assert_int_equal(range_request(&s, &r)->kvs[0]->mod_revision,
+                     4); // the compact revision itself is readable
     assert_null(compact(&s, 4));
     expect_status(&s, STATUS_COMPACTED);
     assert_null(compact(&s, 100));
@@ -187,7 +238,8 @@ static void a_delete_counts_and_returns_what_it_removed(void **state)
     r.key = blob("a");
     r.range_end = blob("z");
     r.prev_kv = 1;
-    Etcdserverpb__DeleteRangeResponse *a = must(&s, "/etcdserverpb.KV/DeleteRange", &r.base, &etcdserverpb__delete_range_response__descriptor);
+    Etcdserverpb__DeleteRangeResponse *a = must(&s, "/etcdserverpb.KV/DeleteRange", &r.base,
+                                                &etcdserverpb__delete_range_response__descriptor);
     assert_int_equal(a->deleted, 2);
     assert_int_equal(a->n_prev_kvs, 2);
     assert_true(blob_is(a->prev_kvs[1]->value, "2"));
@@ -196,7 +248,8 @@ static void a_delete_counts_and_returns_what_it_removed(void **state)
     assert_int_equal(a->deleted, 0);
     assert_int_equal(a->header->revision, 4); // nothing happened
     r.key = blob("");
-    assert_null(call(&s, "/etcdserverpb.KV/DeleteRange", &r.base, &etcdserverpb__delete_range_response__descriptor));
+    assert_null(call(&s, "/etcdserverpb.KV/DeleteRange", &r.base,
+                     &etcdserverpb__delete_range_response__descriptor));
     expect_status(&s, STATUS_KEY_EMPTY);
     served_down(&s);
 }
@@ -222,7 +275,8 @@ static void add_put(struct ops *o, const char *key, const char *value)
     o->list[i] = &o->op[i];
 }
 
-static Etcdserverpb__TxnResponse *txn(struct served *s, Etcdserverpb__Compare *compare, struct ops *success, struct ops *failure)
+static Etcdserverpb__TxnResponse *txn(struct served *s, Etcdserverpb__Compare *compare,
+                                      struct ops *success, struct ops *failure)
 {
     Etcdserverpb__TxnRequest r = ETCDSERVERPB__TXN_REQUEST__INIT;
     r.n_compare = compare != NULL;
@@ -239,11 +293,18 @@ static void a_transaction_takes_the_branch_that_its_compares_say(void **state)
     (void)state;
     struct served s;
     served_up(&s, NULL);
-    put_kv(&s, "k", "v");       // 2
-    put_kv(&s, "k", "v");       // 3: version 2
+    put_kv(&s, "k", "v"); // 2
+    put_kv(&s, "k", "v"); // 3: version 2
     enum { EQUAL, GREATER, LESS, NOT_EQUAL };
     enum { VERSION, CREATE, MOD, VALUE, LEASE };
-    static const struct { const char *when; const char *key; int target, result; int64_t number; const char *value; bool holds; } rows[] = {
+    static const struct {
+        const char *when;
+        const char *key;
+        int target, result;
+        int64_t number;
+        const char *value;
+        bool holds;
+    } rows[] = {
         {"version is equal", "k", VERSION, EQUAL, 2, NULL, true},
         {"version is not greater", "k", VERSION, GREATER, 2, NULL, false},
         {"creation is less", "k", CREATE, LESS, 3, NULL, true},
@@ -259,9 +320,10 @@ static void a_transaction_takes_the_branch_that_its_compares_say(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         static const Etcdserverpb__Compare__TargetUnionCase members[] = {
-            ETCDSERVERPB__COMPARE__TARGET_UNION_VERSION, ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION,
-            ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION, ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE,
-            ETCDSERVERPB__COMPARE__TARGET_UNION_LEASE};
+            ETCDSERVERPB__COMPARE__TARGET_UNION_VERSION,
+            ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION,
+            ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION,
+            ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE, ETCDSERVERPB__COMPARE__TARGET_UNION_LEASE};
         Etcdserverpb__Compare c = ETCDSERVERPB__COMPARE__INIT;
         c.key = blob(rows[i].key);
         c.result = (Etcdserverpb__Compare__CompareResult)rows[i].result;
@@ -273,7 +335,8 @@ static void a_transaction_takes_the_branch_that_its_compares_say(void **state)
             c.version = rows[i].number; // members of the union share their place
         Etcdserverpb__TxnResponse *a = txn(&s, &c, NULL, NULL);
         if (!a || (bool)a->succeeded != rows[i].holds)
-            fail_msg("when %s: %s", rows[i].when, a ? a->succeeded ? "succeeded" : "failed" : s.status.text);
+            fail_msg("when %s: %s", rows[i].when,
+                     a ? a->succeeded ? "succeeded" : "failed" : s.status.text);
     }
     served_down(&s);
 }
@@ -377,7 +440,8 @@ static void transactions_nest_until_a_limit(void **state)
     struct rt_string request = {0};
     served_up(&s, NULL);
     nest(&request, 5);
-    struct rt_buf *answer = call_raw(&s, TXN, rt_bytes(request.data, request.len), NULL, 0, patience());
+    struct rt_buf *answer =
+        call_raw(&s, TXN, rt_bytes(request.data, request.len), NULL, 0, patience());
     assert_non_null(answer);
     rt_buf_unref(answer);
     nest(&request, 1000);
@@ -443,7 +507,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

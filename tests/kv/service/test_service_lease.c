@@ -1,7 +1,7 @@
 /* The Lease service through gRPC. */
 #include "tests/kv/service/service_fixture.h"
 
-#define REVOKE "/etcdserverpb.Lease/LeaseRevoke"
+#define REVOKE     "/etcdserverpb.Lease/LeaseRevoke"
 #define KEEP_ALIVE "/etcdserverpb.Lease/LeaseKeepAlive"
 
 static bool revoke_lease(struct served *s, int64_t id)
@@ -16,7 +16,8 @@ static Etcdserverpb__LeaseTimeToLiveResponse *time_to_live(struct served *s, int
     Etcdserverpb__LeaseTimeToLiveRequest r = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
     r.id = id;
     r.keys = keys;
-    return must(s, "/etcdserverpb.Lease/LeaseTimeToLive", &r.base, &etcdserverpb__lease_time_to_live_response__descriptor);
+    return must(s, "/etcdserverpb.Lease/LeaseTimeToLive", &r.base,
+                &etcdserverpb__lease_time_to_live_response__descriptor);
 }
 
 static void put_leased(struct served *s, const char *key, int64_t lease)
@@ -51,7 +52,9 @@ static void a_grant_chooses_an_id_or_takes_the_one_given(void **state)
     expect_status(&s, STATUS_LEASE_TTL_TOO_LARGE);
     assert_true(grant(&s, 0, 0)->ttl > 0); // raised to the least
     Etcdserverpb__LeaseLeasesRequest all = ETCDSERVERPB__LEASE_LEASES_REQUEST__INIT;
-    Etcdserverpb__LeaseLeasesResponse *list = must(&s, "/etcdserverpb.Lease/LeaseLeases", &all.base, &etcdserverpb__lease_leases_response__descriptor);
+    Etcdserverpb__LeaseLeasesResponse *list =
+        must(&s, "/etcdserverpb.Lease/LeaseLeases", &all.base,
+             &etcdserverpb__lease_leases_response__descriptor);
     assert_int_equal(list->n_leases, 3);
     served_down(&s);
 }
@@ -83,12 +86,14 @@ static void revoking_deletes_the_keys_in_one_revision(void **state)
     served_down(&s);
 }
 
-static Etcdserverpb__LeaseKeepAliveResponse *renew(struct served *s, struct grpc_stream *stream, int64_t id)
+static Etcdserverpb__LeaseKeepAliveResponse *renew(struct served *s, struct grpc_stream *stream,
+                                                   int64_t id)
 {
     Etcdserverpb__LeaseKeepAliveRequest r = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     r.id = id;
     stream_send(stream, &r.base);
-    Etcdserverpb__LeaseKeepAliveResponse *a = stream_next(s, stream, &etcdserverpb__lease_keep_alive_response__descriptor);
+    Etcdserverpb__LeaseKeepAliveResponse *a =
+        stream_next(s, stream, &etcdserverpb__lease_keep_alive_response__descriptor);
     if (!a)
         fail_msg("the stream ended: %s", s->status.text);
     assert_int_equal(a->id, id);
@@ -112,7 +117,8 @@ static void keep_alive_renews_and_tells_of_lost_leases_without_ending(void **sta
     assert_int_equal(s.status.code, GRPC_OK);
     grpc_stream_close(stream);
     stream = stream_open(&s, KEEP_ALIVE, false);
-    assert_int_equal(grpc_stream_send(stream, &(struct grpc_part){.bytes = RT_BYTES("\x08")}, 1, patience()), 0);
+    assert_int_equal(
+        grpc_stream_send(stream, &(struct grpc_part){.bytes = RT_BYTES("\x08")}, 1, patience()), 0);
     assert_null(stream_next(&s, stream, &etcdserverpb__lease_keep_alive_response__descriptor));
     expect_status(&s, STATUS_MALFORMED);
     grpc_stream_close(stream);
@@ -133,7 +139,8 @@ static void an_expired_lease_takes_its_keys_along_and_watchers_see_it(void **sta
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     request.create_request = &create;
     stream_send(stream, &request.base);
-    Etcdserverpb__WatchResponse *r = stream_next(&s, stream, &etcdserverpb__watch_response__descriptor);
+    Etcdserverpb__WatchResponse *r =
+        stream_next(&s, stream, &etcdserverpb__watch_response__descriptor);
     assert_true(r->created);
     r = stream_next(&s, stream, &etcdserverpb__watch_response__descriptor);
     assert_int_equal(r->events[0]->type, MVCCPB__EVENT__EVENT_TYPE__DELETE);
@@ -151,7 +158,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

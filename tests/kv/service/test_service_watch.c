@@ -1,7 +1,7 @@
 /* The Watch service through gRPC: what a client may rely on, reply by reply. */
 #include "tests/kv/service/service_fixture.h"
 
-#define PUT MVCCPB__EVENT__EVENT_TYPE__PUT
+#define PUT    MVCCPB__EVENT__EVENT_TYPE__PUT
 #define DELETE MVCCPB__EVENT__EVENT_TYPE__DELETE
 
 static Etcdserverpb__WatchCreateRequest watch_key(const char *key)
@@ -45,14 +45,16 @@ static struct grpc_stream *watch_open(struct served *s)
 
 static Etcdserverpb__WatchResponse *next(struct served *s, struct grpc_stream *stream)
 {
-    Etcdserverpb__WatchResponse *r = stream_next(s, stream, &etcdserverpb__watch_response__descriptor);
+    Etcdserverpb__WatchResponse *r =
+        stream_next(s, stream, &etcdserverpb__watch_response__descriptor);
     if (!r)
         fail_msg("the stream ended: %s", s->status.text);
     return r;
 }
 
 /* Create a watch that is accepted; its id. */
-static int64_t watch(struct served *s, struct grpc_stream *stream, Etcdserverpb__WatchCreateRequest *create)
+static int64_t watch(struct served *s, struct grpc_stream *stream,
+                     Etcdserverpb__WatchCreateRequest *create)
 {
     ask(stream, create);
     Etcdserverpb__WatchResponse *r = next(s, stream);
@@ -62,7 +64,8 @@ static int64_t watch(struct served *s, struct grpc_stream *stream, Etcdserverpb_
     return r->watch_id;
 }
 
-static void expect_event(const Mvccpb__Event *e, Mvccpb__Event__EventType type, const char *key, const char *value, int64_t revision)
+static void expect_event(const Mvccpb__Event *e, Mvccpb__Event__EventType type, const char *key,
+                         const char *value, int64_t revision)
 {
     assert_int_equal(e->type, type);
     assert_true(blob_is(e->kv->key, key));
@@ -94,7 +97,8 @@ static void a_watch_sees_what_comes_after_its_created_reply(void **state)
     assert_int_equal(r->events[0]->kv->version, 2);
     r = next(&s, stream);
     expect_event(r->events[0], DELETE, "k", "", 5);
-    assert_int_equal(r->events[0]->kv->version, 0); // of a deleted key only the name and the revision
+    assert_int_equal(r->events[0]->kv->version,
+                     0); // of a deleted key only the name and the revision
     grpc_stream_close(stream);
     served_down(&s);
 }
@@ -128,10 +132,15 @@ static void a_refused_create_says_why_and_leaves_the_stream_alone(void **state)
     struct served s;
     served_up(&s, NULL);
     struct grpc_stream *stream = watch_open(&s);
-    static const struct { const char *when, *key, *end; int64_t start; const char *reason; } rows[] = {
+    static const struct {
+        const char *when, *key, *end;
+        int64_t start;
+        const char *reason;
+    } rows[] = {
         {"the range is empty", "b", "a", 0, "mvcc: watcher range is empty"},
         {"the range ends where it begins", "b", "b", 0, "mvcc: watcher range is empty"},
-        {"the start is negative", "b", "", -1, "etcdserver: mvcc: required revision has been compacted"},
+        {"the start is negative", "b", "", -1,
+         "etcdserver: mvcc: required revision has been compacted"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         Etcdserverpb__WatchCreateRequest create = watch_key(rows[i].key);
@@ -139,7 +148,8 @@ static void a_refused_create_says_why_and_leaves_the_stream_alone(void **state)
         create.start_revision = rows[i].start;
         ask(stream, &create);
         Etcdserverpb__WatchResponse *r = next(&s, stream);
-        if (!r->created || !r->canceled || r->watch_id != -1 || strcmp(r->cancel_reason, rows[i].reason) != 0)
+        if (!r->created || !r->canceled || r->watch_id != -1 ||
+            strcmp(r->cancel_reason, rows[i].reason) != 0)
             fail_msg("when %s: id %d, %s", rows[i].when, (int)r->watch_id, r->cancel_reason);
     }
     Etcdserverpb__WatchCreateRequest create = watch_key("k");
@@ -250,7 +260,10 @@ static void ask_filtered(struct grpc_stream *stream, struct rt_bytes filters)
     field_add_text(&request, 1, "k");
     rt_string_append(&request, filters.data, filters.len);
     field_end(&request, mark);
-    assert_int_equal(grpc_stream_send(stream, &(struct grpc_part){.bytes = rt_bytes(request.data, request.len)}, 1, patience()), 0);
+    assert_int_equal(
+        grpc_stream_send(stream, &(struct grpc_part){.bytes = rt_bytes(request.data, request.len)},
+                         1, patience()),
+        0);
     rt_string_deinit(&request);
 }
 
@@ -259,7 +272,12 @@ static void filters_drop_events_packed_or_not(void **state)
     (void)state;
     struct served s;
     served_up(&s, NULL);
-    static const struct { const char *when; const char *bytes; size_t len; bool puts, deletes; } rows[] = {
+    static const struct {
+        const char *when;
+        const char *bytes;
+        size_t len;
+        bool puts, deletes;
+    } rows[] = {
         {"no deletes, unpacked", "\x28\x01", 2, true, false},
         {"no deletes, packed", "\x2a\x01\x01", 3, true, false},
         {"no puts, packed", "\x2a\x01\x00", 3, false, true},
@@ -422,7 +440,8 @@ static void all_events_of_a_transaction_come_together(void **state)
     static Etcdserverpb__RequestOp *list[PUTS];
     static char keys[PUTS][8];
     for (int i = 0; i < PUTS; i++) {
-        snprintf(keys[i], sizeof keys[i], "%c%03d", i % 2 ? 'x' : 'k', i); // every other is not watched
+        snprintf(keys[i], sizeof keys[i], "%c%03d", i % 2 ? 'x' : 'k',
+                 i); // every other is not watched
         put[i] = (Etcdserverpb__PutRequest)ETCDSERVERPB__PUT_REQUEST__INIT;
         put[i].key = blob(keys[i]);
         op[i] = (Etcdserverpb__RequestOp)ETCDSERVERPB__REQUEST_OP__INIT;
@@ -447,7 +466,10 @@ static void bytes_that_are_no_request_end_the_stream(void **state)
     (void)state;
     struct served s;
     served_up(&s, NULL);
-    static const struct { const char *when, *bytes; size_t len; } rows[] = {
+    static const struct {
+        const char *when, *bytes;
+        size_t len;
+    } rows[] = {
         {"a field has no end", "\x0a\x7f", 2},
         {"a create is cut", "\x0a\x03\x0a\x09k", 5},
         {"a packed filter is cut", "\x0a\x03\x2a\x01\xff", 5},
@@ -456,7 +478,8 @@ static void bytes_that_are_no_request_end_the_stream(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct grpc_stream *stream = watch_open(&s);
         struct rt_bytes bytes = rt_bytes(rows[i].bytes, rows[i].len);
-        assert_int_equal(grpc_stream_send(stream, &(struct grpc_part){.bytes = bytes}, 1, patience()), 0);
+        assert_int_equal(
+            grpc_stream_send(stream, &(struct grpc_part){.bytes = bytes}, 1, patience()), 0);
         if (stream_next(&s, stream, &etcdserverpb__watch_response__descriptor))
             fail_msg("answered although %s", rows[i].when);
         expect_status(&s, STATUS_MALFORMED);
@@ -526,7 +549,4 @@ static const struct CMUnitTest tests[] = {
 };
 RT_TEST_GROUP(group, tests)
 
-int main(void)
-{
-    return rt_test_main(NULL, group);
-}
+int main(void) { return rt_test_main(NULL, group); }

@@ -244,8 +244,8 @@ static void a_failing_check_on_the_path_leaves_all_undone(void **state)
                      ? put_op_full((struct put_args){.key = "b", .ignore_value = true})
                  : rows[i].kind == 2
                      ? range_op((struct range_args){.key = "z", .revision = before + 1})
-                     : range_op((struct range_args){.key = "z",
-                                                    .revision = rows[i].kind == 3 ? 2 : -1});
+                     : range_op(
+                           (struct range_args){.key = "z", .revision = rows[i].kind == 3 ? 2 : -1});
             with(&t, on_path ? 2 : 3, op);
             int code = apply_txn(&b, &t);
             if (code != (on_path ? rows[i].code : 0))
@@ -425,7 +425,7 @@ RT_TEST_GROUP(group, ((const struct CMUnitTest[]){
                          cmocka_unit_test(a_txn_that_changes_nothing_makes_no_revision),
                          cmocka_unit_test(nested_branches_are_chosen_on_the_state_before),
                          cmocka_unit_test(a_failing_check_on_the_path_leaves_all_undone),
-    cmocka_unit_test(of_two_faults_that_of_a_put_is_told),
+                         cmocka_unit_test(of_two_faults_that_of_a_put_is_told),
                          cmocka_unit_test(a_key_may_be_changed_once),
                          cmocka_unit_test(a_put_inside_and_a_delete_in_the_next_leave_nothing),
                          cmocka_unit_test(a_bad_request_is_refused_before_it_is_proposed),

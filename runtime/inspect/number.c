@@ -3,7 +3,6 @@
  * when they read back; else 16 or 17 are needed. */
 #include "runtime/inspect/number.h"
 #include <assert.h>
-#include <errno.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,14 +15,12 @@ enum { MAX_DIGITS = 17, FIRST_PLAIN_EXPONENT = -4, LAST_PLAIN_EXPONENT = 5 };
 static void shortest_digits(double value, char *digits, int *exponent_out)
 {
     char text[40];
-    int saved = errno;
     // Below the normal numbers there are fewer digits to survive.
     for (int count = value < DBL_MIN ? 1 : 15; count <= MAX_DIGITS; count++) {
         snprintf(text, sizeof(text), "%.*e", count - 1, value);
         if (strtod(text, NULL) == value)
             break;
     }
-    errno = saved;
     char *e = strchr(text, 'e');
     assert(e);
     *exponent_out = atoi(e + 1);

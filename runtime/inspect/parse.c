@@ -74,9 +74,7 @@ int rt_parse_double(const char *text, double *out)
     if (text[strspn(text, "0123456789.eE+-")] || !*text)
         return -EINVAL;
     char *end;
-    int saved = errno;
-    double value = strtod(text, &end);
-    errno = saved;
+    double value = strtod(text, &end); // its errno is nobody's: goroutines have none
     if (*end || end == text)
         return -EINVAL;
     if (isinf(value))

@@ -1,5 +1,6 @@
 /* cmd/kvctl/cluster.c: endpoint health, status and hashkv; member list; alarms; move-leader. */
 #include "cmd/kvctl/kvctl.h"
+#include "proto/kvd.pb-c.h"
 #include "rt/parse.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -113,6 +114,81 @@ static const char *human_bytes(struct kvctl *k, int64_t bytes)
                            units[unit]);
 }
 
+/* ---- The knobs in force: asked for beside the status, whose answer stays etcd's ---- */
+
+/* What a member's knobs are set to; NULL from a server that has none, as etcd. */
+static const Kvdpb__KnobListResponse *ask_knobs(struct kvctl *k, const char *endpoint)
+{
+    Kvdpb__KnobListResponse *r;
+    struct grpc_status status;
+    if (kvctl_call_at(k, endpoint, "/kvdpb.Insight/KnobList", &nothing,
+                      &kvdpb__knob_list_response__descriptor, &r, &status) == 0)
+        return r;
+    if (status.code != GRPC_UNIMPLEMENTED)
+        fprintf(stderr, "The knobs of endpoint %s are not known (%s)\n", endpoint, status.text);
+    return NULL;
+}
+
+static void knobs_json(struct kvctl *k, const Kvdpb__KnobListResponse *r)
+{
+    rt_string_printf(&k->out, ",\"Knobs\":{");
+    for (size_t i = 0; i < r->n_knobs; i++) {
+        rt_string_printf(&k->out, i ? "," : "");
+        print_json_text(&k->out, r->knobs[i]->name, strlen(r->knobs[i]->name));
+        rt_string_printf(&k->out, ":");
+        print_json_text(&k->out, r->knobs[i]->value, strlen(r->knobs[i]->value));
+    }
+    rt_string_printf(&k->out, "}");
+}
+
+static void knobs_simple(struct kvctl *k, const Kvdpb__KnobListResponse *r)
+{
+    for (size_t i = 0; i < r->n_knobs; i++)
+        rt_string_printf(&k->out, "%s%s=%s", i ? " " : ", ", r->knobs[i]->name, r->knobs[i]->value);
+}
+
+static void knobs_fields(struct kvctl *k, const Kvdpb__KnobListResponse *r)
+{
+    for (size_t i = 0; i < r->n_knobs; i++)
+        rt_string_printf(&k->out, "\"Knob %s\" : \"%s\"\n", r->knobs[i]->name, r->knobs[i]->value);
+}
+
+static const char *knob_value(const Kvdpb__KnobListResponse *r, const char *name)
+{
+    for (size_t i = 0; r && i < r->n_knobs; i++)
+        if (strcmp(r->knobs[i]->name, name) == 0)
+            return r->knobs[i]->value;
+    return "";
+}
+
+/* A row a knob, a column a member: a line of all knobs would be too wide to read. At most KNOB_TABLE_MEMBERS
+ * members, which answered. */
+enum { KNOB_TABLE_MEMBERS = 7 };
+static void knobs_table(struct kvctl *k, const char *const *endpoints,
+                        const Kvdpb__KnobListResponse *const *members, uint32_t count)
+{
+    const Kvdpb__KnobListResponse *names = NULL;
+    const char *head[KNOB_TABLE_MEMBERS + 1] = {"KNOB"};
+    for (uint32_t i = 0; i < count; i++) {
+        head[i + 1] = endpoints[i];
+        if (!names || (members[i] && members[i]->n_knobs > names->n_knobs))
+            names = members[i];
+    }
+    if (!names || !names->n_knobs)
+        return;
+    const char **rows = NULL;
+    uint32_t row_count = 0;
+    for (size_t n = 0; n < names->n_knobs; n++) {
+        const char **cells = add_row(&rows, count + 1, &row_count, k);
+        cells[0] = names->knobs[n]->name;
+        for (uint32_t i = 0; i < count; i++)
+            cells[i + 1] = knob_value(members[i], names->knobs[n]->name);
+    }
+    print_table(&k->out, head, count + 1, rows, row_count);
+}
+
+/* ---- endpoint status ---- */
+
 static void status_cells(struct kvctl *k, const char *endpoint,
                          const Etcdserverpb__StatusResponse *r, const char **cells)
 {
@@ -134,7 +210,8 @@ static void status_cells(struct kvctl *k, const char *endpoint,
 }
 
 static void status_fields(struct kvctl *k, const char *endpoint,
-                          const Etcdserverpb__StatusResponse *r)
+                          const Etcdserverpb__StatusResponse *r,
+                          const Kvdpb__KnobListResponse *knobs)
 {
     print_fields_header(&k->out, r->header);
     rt_string_printf(&k->out,
@@ -147,6 +224,8 @@ static void status_fields(struct kvctl *k, const char *endpoint,
                      r->raftappliedindex);
     for (size_t i = 0; i < r->n_errors; i++)
         rt_string_printf(&k->out, "\"Error\" : \"%s\"\n", r->errors[i]);
+    if (knobs)
+        knobs_fields(k, knobs);
     rt_string_printf(&k->out, "\"Endpoint\" : \"%s\"\n\n", endpoint);
 }
 
@@ -162,7 +241,8 @@ int command_endpoint_status(struct kvctl *k)
         {"cluster", 0, OPTION_SWITCH, &cluster, "all members of the cluster"}};
     if (!read_words(k, options, 1, &cluster, "endpoint status [options]"))
         return k->exit;
-    const char **rows = NULL;
+    const char **rows = NULL, *answered[KVCTL_ENDPOINTS_MAX];
+    const Kvdpb__KnobListResponse *knobs[KVCTL_ENDPOINTS_MAX];
     uint32_t failed = 0, count = 0, shown = 0;
     for (uint32_t i = 0; i < k->endpoint_count; i++) {
         Etcdserverpb__StatusResponse *r;
@@ -174,29 +254,40 @@ int command_endpoint_status(struct kvctl *k)
             failed++;
             continue;
         }
+        const Kvdpb__KnobListResponse *set = ask_knobs(k, k->endpoints[i]);
         if (k->format == FORMAT_JSON) {
             json_open(k, shown++);
             rt_string_printf(&k->out, "{\"Endpoint\":");
             print_json_text(&k->out, k->endpoints[i], strlen(k->endpoints[i]));
             rt_string_printf(&k->out, ",\"Status\":");
             print_json_message(&k->out, &r->base);
+            if (set)
+                knobs_json(k, set);
             rt_string_printf(&k->out, "}");
         } else if (k->format == FORMAT_FIELDS) {
-            status_fields(k, k->endpoints[i], r);
+            status_fields(k, k->endpoints[i], r, set);
         } else {
+            answered[count] = k->endpoints[i];
+            knobs[count] = set;
             const char **cells = add_row(&rows, COLUMNS, &count, k);
             status_cells(k, k->endpoints[i], r, cells);
             if (k->format == FORMAT_SIMPLE) {
                 for (uint32_t c = 0; c < COLUMNS; c++)
                     rt_string_printf(&k->out, "%s%s", c ? ", " : "", cells[c]);
+                if (set)
+                    knobs_simple(k, set);
                 rt_string_printf(&k->out, "\n");
             }
         }
     }
     if (k->format == FORMAT_JSON)
         rt_string_printf(&k->out, shown ? "]\n" : "[]\n");
-    if (k->format == FORMAT_TABLE)
+    if (k->format == FORMAT_TABLE) {
         print_table(&k->out, head, COLUMNS, rows, count);
+        for (uint32_t i = 0; i < count; i += KNOB_TABLE_MEMBERS)
+            knobs_table(k, &answered[i], &knobs[i],
+                        count - i < KNOB_TABLE_MEMBERS ? count - i : KNOB_TABLE_MEMBERS);
+    }
     int exit = kvctl_flush(k);
     return failed ? KVCTL_ERROR : exit;
 }

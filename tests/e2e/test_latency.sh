@@ -25,6 +25,13 @@ holds "knob list names the knobs with their ranges" "$(at "$l" knob list)" "max-
 same "knob set changes it on every endpoint" "$(k knob set max-inflight-msgs 1 | grep -c 'max-inflight-msgs = 1 (was 512)')" 3
 same "knob get tells it" "$(k knob get max-inflight-msgs | grep -c '= 1$')" 3
 holds "/metrics shows it" "$(curl -s "$(client_url "$l")/metrics")" 'kvd_knob\{name="max-inflight-msgs",unit=""\} 1$'
+st=$(k endpoint status -w json)
+same "endpoint status shows the knobs in force, as JSON" "$(jq -c '[.[].Knobs | .["max-inflight-msgs"], .slice]' <<<"$st")" '["1","10ms","1","10ms","1","10ms"]'
+holds "... on the simple line, after etcdctl's fields" "$(at "$l" endpoint status)" "^127[^,]*(, [^,]*){9}, .*max-inflight-msgs=1 .*sync-timeout=0"
+holds "... as fields" "$(at "$l" endpoint status -w fields)" '^"Knob max-inflight-msgs" : "1"$'
+same "... and as a table, a column a member" "$(k endpoint status -w table | grep -cE '^\| +max-inflight-msgs \|( +1 \|){3}$')" 1
+same "etcdctl's endpoint status is as it ever was" \
+    "$(ETCDCTL_API=3 etcdctl --endpoints "$(endpoint "$l")" endpoint status -w json | jq -c '[.[0] | keys, (.Status | has("Knobs"))]')" '[["Endpoint","Status"],false]'
 holds "the log says it" "$(cat "$dir/m$l.log")" '"msg":"knob changed","knob":"max-inflight-msgs","value":"1","previous":"512"'
 refusal=$(at "$l" knob set sync-timeout 1h)
 holds "a value out of range is refused with the range" "$refusal" 'sync-timeout does not take "1h": it takes 0, or 100.s to 1m0s; nothing was changed'

@@ -34,6 +34,8 @@ TEST_C    := $(shell find tests -name 'test_*.c')
 TESTS     := $(TEST_C:%.c=$B/%)
 TOOL_C    := $(shell find tests -name 'tool_*.c')
 TOOLS     := $(TOOL_C:%.c=$B/%)
+BENCHES   := $(patsubst %.c,$B/%,$(wildcard tests/bench/runtime/*.c))
+GO_BENCH  := $(patsubst %.go,$B/%,$(filter-out %/common.go,$(wildcard tests/bench/runtime/go/*.go)))
 
 # What a test of a folder links, besides the runtime.
 needs_tests/runtime    :=
@@ -99,6 +101,11 @@ $(TESTS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 $(TOOLS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -o $@
 
+$(BENCHES): $B/%: $B/%.rt_go.o $B/librt.a
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $^ $(LDLIBS) -lm -o $@
+$(GO_BENCH): $B/%: %.go tests/bench/runtime/go/common.go
+	@mkdir -p $(@D); echo "  GO    $<"; GO111MODULE=off GOFLAGS= GOCACHE=$(abspath $B)/go-cache go build -o $@ $^
+
 deps:                       ## install the packages that building and running need (no service is started)
 	@deploy/deps.sh build
 test-deps: deps
@@ -111,7 +118,7 @@ run: deps                   ## build, start three members on loopback, print how
 test: test-deps             ## run every test (the short forms); ends with "N passed, N failed"
 	@$(MAKE) --no-print-directory $(JOBS) tests-built
 	@KVD_BUILD=$B tests/support/run.sh $(TESTS) $(shell find tests -name 'test_*.sh' -o -name 'test_*.py')
-tests-built: all $(TESTS) $(EXAMPLES) $(TOOLS)
+tests-built: all $(TESTS) $(EXAMPLES) $(TOOLS) $(BENCHES)
 
 unit-%: ; @$(MAKE) --no-print-directory $(filter $B/tests/$*/%,$(TESTS)) && KVD_BUILD=$B tests/support/run.sh $(filter $B/tests/$*/%,$(TESTS))
 
@@ -123,6 +130,11 @@ bench:                      ## kvd beside etcd on this machine, in one run
 	@deploy/deps.sh bench
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/bench/beside_etcd.py $B
+bench-runtime:              ## the runtime beside Go and others on this machine, in one run; ROWS=regex for some rows
+	@deploy/deps.sh bench-runtime
+	@$(MAKE) --no-print-directory $(JOBS) bench-runtime-built
+	@tests/bench/runtime/run.py $B $(if $(ROWS),--rows '$(ROWS)') --out $B/bench-runtime.json
+bench-runtime-built: $(BENCHES) $(GO_BENCH)
 experiments:                ## the quick form of every kvlab experiment, with a report: $B/experiments/report.html
 	@deploy/deps.sh experiments
 	@$(MAKE) --no-print-directory all
@@ -152,5 +164,5 @@ clean:                      ## remove build/
 help:                       ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all deps test-deps run test tests-built check check-bare-root bench experiments asan tsan lint fmt install clean help
+.PHONY: all deps test-deps run test tests-built check check-bare-root bench bench-runtime bench-runtime-built experiments asan tsan lint fmt install clean help
 -include $(shell find $B -name '*.d' 2>/dev/null)

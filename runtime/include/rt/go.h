@@ -23,7 +23,11 @@ struct rt_options {
     uint32_t max_goroutines;      // stack slots reserved; 0: 1 Mi
     const struct rt_world *world; // NULL: the real one
     uint64_t seed;                // of scheduling choices in a simulated world
+    bool pin_cpus;                // each P has a CPU of its own; false: what KVD_AFFINITY (1) says
+    uint64_t random_yield;        // seed: at random runtime calls the caller lets others run, to find
+                                  // what an unkind scheduler finds; 0: what KVD_RANDOM_YIELD says
 };
+enum { RT_PROCS_MAX = 256 };
 
 /* Run fn(arg) as the first goroutine and return when it has returned; other goroutines that still
  * exist are abandoned where they stand. One call at a time per process. Returns fn's result in
@@ -49,6 +53,16 @@ uint64_t rt_go_id(void);
 /* How many goroutines exist, and how many Ps there are. */
 uint32_t rt_go_count(void);
 unsigned rt_procs(void);
+
+/* Have that many Ps, 1 to RT_PROCS_MAX, from now on; what was queued on one that goes is run by the
+ * others. 0 once it is so; -EINVAL; -ENOTSUP in a simulated world. One caller at a time gets through,
+ * others wait. The numbers of Ps in use are always 0 .. rt_procs() - 1.  Context: goroutine; parks. */
+int rt_set_procs(unsigned procs);
+
+/* May a P without work take it from others' queues? On at start; off is for experiments: a goroutine
+ * then stays where it was made or woken, unless that P's queue overflows.  Context: never parks. */
+void rt_set_steal(bool on);
+bool rt_get_steal(void);
 
 /* Between begin and end the goroutine is not preempted asynchronously and must not park. They
  * nest. Needed round every library call that calls back into our code (qsort, nghttp2, LMDB with

@@ -98,19 +98,46 @@ static void record_among_others(struct shard *s, uint32_t bucket, int64_t ns)
     atomic_fetch_add_explicit(&s->sum_ns, ns, memory_order_relaxed);
 }
 
-void rt_hdr_record(struct rt_hdr *h, int64_t ns)
+static unsigned own_shard(void)
 {
     int p = sched_p_index();
-    unsigned i = p >= 0 && p < HDR_SHARDS - 1 ? (unsigned)p + 1 : 0;
-    struct shard *s = load_acquire(&h->shards[i]); // (A)
-    if (!s)
-        s = make_shard(h, i);
+    return p >= 0 && p < HDR_SHARDS - 1 ? (unsigned)p + 1 : 0;
+}
+
+static void record_in(struct shard *s, unsigned i, int64_t ns)
+{
     if (ns < 0)
         ns = 0;
     if (i)
         record_alone(s, rt_hdr_bucket(ns), ns);
     else
         record_among_others(s, rt_hdr_bucket(ns), ns);
+}
+
+void rt_hdr_record(struct rt_hdr *h, int64_t ns)
+{
+    unsigned i = own_shard();
+    struct shard *s = load_acquire(&h->shards[i]); // (A)
+    if (!s)
+        s = make_shard(h, i);
+    record_in(s, i, ns);
+}
+
+struct rt_hdr *hdr_new_ahead(unsigned procs)
+{
+    struct rt_hdr *h = rt_hdr_new();
+    for (unsigned i = 0; i <= procs && i < HDR_SHARDS; i++)
+        make_shard(h, i);
+    return h;
+}
+
+void hdr_record_ahead(struct rt_hdr *h, int64_t ns)
+{
+    unsigned i = own_shard();
+    struct shard *s = load_acquire(&h->shards[i]); // (A)
+    if (!s)
+        s = load_acquire(&h->shards[i = 0]);
+    record_in(s, i, ns);
 }
 
 /* ---- With one owner ---- */

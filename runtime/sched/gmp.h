@@ -11,6 +11,7 @@
 #pragma once
 #include "rt/go.h"
 #include "rt/time.h"
+#include "runtime/inspect/trace_writer.h"
 #include "runtime/sched/atomic.h"
 #include "runtime/sched/park.h"
 #include "runtime/sched/proc.h"
@@ -54,6 +55,7 @@ struct g {
     struct g_wait wait;
     void *defers, *tries;     // itself: panic/, innermost scope and rt_try; NULL at its end
     _Atomic int64_t since_ns; // parked since, by the coarse clock
+    int64_t ready_ns;         // inspect/trace.h: queued since, when that is timed; else 0
 
     void (*fn)(void *arg); // set before start, then const
     void *arg;
@@ -92,6 +94,7 @@ struct m {
     struct p *blocking_p;               // the P it had before a blocking call
     struct g *ready_first, *ready_last; // readied while it had no P
     uint32_t random;
+    struct trace_writer trace;
 
     // others
     struct p *_Atomic next_p;     // handed over, then `wake`

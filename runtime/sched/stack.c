@@ -188,3 +188,24 @@ void stack_trim(void)
     store_relaxed(&arena.free_count, load_relaxed(&arena.free_count) + (uint32_t)count);
     spin_unlock(&arena.shared_lock);
 }
+
+/* ---- looking at the stacks of others ---- */
+
+/* Until stacks can be away, holding is for those who stopped everybody else. */
+static bool show(struct g *gp, struct stack_view *view)
+{
+    uintptr_t sp = (uintptr_t)gp->sp;
+    view->sp = sp;
+    view->top = stack_top_of(gp);
+    view->bytes = (const uint8_t *)sp;
+    return sp >= stack_slot_of(gp) + STACK_GUARD && sp < view->top;
+}
+
+bool stack_hold(struct g *gp, struct stack_view *view)
+{
+    return load_acquire(&gp->status) == G_PARKED && show(gp, view);
+}
+
+bool stack_hold_stopped(struct g *gp, struct stack_view *view) { return show(gp, view); }
+
+void stack_unhold(struct g *gp) { (void)gp; }

@@ -56,6 +56,25 @@ static inline uintptr_t stack_top_of(const struct g *gp)
     return stack_slot_of(gp) + STACK_SLOT - STAGGER_BYTES * (slot % STAGGER_STEPS) - 64;
 }
 
+/* The stack of a goroutine that is not running, as it is kept: the word at address `a` of the stack,
+ * sp <= a < top, is at bytes[a - sp], in the slot or in a copy (spill.h). */
+struct stack_view {
+    uintptr_t sp, top;
+    const uint8_t *bytes;
+};
+
+/* Hold gp where it is: from true until stack_unhold it does not run, even if it is readied, and what
+ * the view shows stays (but for what others write there). False: it is not parked, or was just
+ * readied, or its slot is being worked on: try again, or treat it as one that runs. Between the two
+ * no goroutine's stack may be touched but the caller's own and the view, nothing may park or be
+ * preempted, and the time is short: whoever wants to run it spins.
+ * Context: any thread; never parks; signal-safe. */
+bool stack_hold(struct g *gp, struct stack_view *view);
+/* The same when the caller knows that no goroutine but himself runs (the world is stopped, a process is
+ * dying): of any G that is off its thread, parked or not. */
+bool stack_hold_stopped(struct g *gp, struct stack_view *view);
+void stack_unhold(struct g *gp);
+
 /* How many slots were ever used: for dumps.  Context: signal-safe. */
 uint32_t stack_used_slots(void);
 /* Give pages of long unused slots back, a batch at a time. Context: sysmon. */

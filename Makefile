@@ -135,6 +135,11 @@ bench-runtime:              ## the runtime beside Go and others on this machine,
 	@$(MAKE) --no-print-directory $(JOBS) bench-runtime-built
 	@tests/bench/runtime/run.py $B $(if $(ROWS),--rows '$(ROWS)') --out $B/bench-runtime.json
 bench-runtime-built: $(BENCHES) $(GO_BENCH)
+bench-stamps:               ## what the stamps of stages cost: CPU time a put with them and without
+	@deploy/deps.sh bench
+	@$(MAKE) --no-print-directory $(JOBS) $B/kvd
+	@$(MAKE) --no-print-directory $(JOBS) VARIANT=$(VARIANT:%=%-)nostamps build/$(VARIANT:%=%-)nostamps/kvd
+	@tests/bench/stamps.py $B build/$(VARIANT:%=%-)nostamps
 experiments:                ## the quick form of every kvlab experiment, with a report: $B/experiments/report.html
 	@deploy/deps.sh experiments
 	@$(MAKE) --no-print-directory all

@@ -1,0 +1,104 @@
+#!/usr/bin/python3
+"""What the stamps of stages and their histograms cost: CPU time of the members a put, with them and
+without (make VARIANT=nostamps), in interleaved pairs at once on the same machine.
+
+CPU time, not throughput: the disk and other work on the machine decide how fast puts go, but a put costs
+the members what it costs. It is read from each process's own CPU clock, in nanoseconds. What moves it
+most is how many puts share a batch, so both clusters run side by side, each loaded in turn in the same way,
+and only the ratio of a pair counts. The interval is a bootstrap's of the median ratio.
+
+Usage: stamps.py WITH-FOLDER WITHOUT-FOLDER [--pairs N] [--rows REGEX] [--limit PERCENT] [--out FILE.json]
+Ends with status 1 when a row's median is over the limit.
+"""
+import argparse, json, os, random, re, shutil, statistics, sys, tempfile, time
+from beside_etcd import Cluster, load
+
+ROWS = [  # name, connections, streams, puts: few a batch, and many, where a put costs least
+    ("put 16x1", 16, 1, 6000),
+    ("put 64x16", 64, 16, 20000),
+]
+SETTLE_S = 0.3  # the flusher to LMDB runs behind the puts: its work counts, too
+
+
+def cpu_s(process):
+    """CPU time of all its threads, ended ones too: the process's clock, by the kernel's numbering."""
+    return time.clock_gettime(~process.pid << 3 | 2)
+
+
+def cpu_us_a_put(cluster, connections, streams, count, folder):
+    before = [cpu_s(p) for p in cluster.processes]
+    load(cluster, "put", connections, streams, count, folder)
+    time.sleep(SETTLE_S)
+    return sum(cpu_s(p) - b for p, b in zip(cluster.processes, before)) / count * 1e6
+
+
+def interval(values, rng, rounds=4000):
+    """95 % of the medians of resamples; widened for few values as the expanded percentile does."""
+    n = len(values)
+    medians = sorted(statistics.median(rng.choices(values, k=n)) for _ in range(rounds))
+    tail = statistics.NormalDist().cdf(statistics.NormalDist().inv_cdf(0.025) * (n / (n - 1)) ** 0.5)
+    return medians[int(tail * rounds)], medians[min(rounds - 1, int((1 - tail) * rounds))]
+
+
+def has_stamps(cluster):
+    import urllib.request
+    text = urllib.request.urlopen(f"http://{cluster.leader}/metrics").read().decode()
+    found = re.search(r'kvd_put_stage_seconds_count\{stage="total"\} (\d+)', text)
+    return bool(found and int(found[1]))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("with_folder")
+    parser.add_argument("without_folder")
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--limit", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    if options.pairs < 2:
+        sys.exit("an interval needs two pairs at least")
+    missing = [t for t in ("etcdctl", "h2load") if not shutil.which(t)]
+    if missing:
+        sys.exit(f"the benchmark needs {', '.join(missing)}: deploy/deps.sh bench")
+    folder = tempfile.mkdtemp(prefix="kvd-stamps.", dir=options.with_folder)
+    rng = random.Random(options.seed)
+    clusters, results, over = [], [], False
+    try:
+        for name, build in (("with", options.with_folder), ("without", options.without_folder)):
+            clusters.append(Cluster(name, os.path.join(build, "kvd"), folder))
+        with_stamps, without = clusters
+        for c in clusters:
+            load(c, "put", 16, 4, 4000, folder)
+        if not has_stamps(with_stamps) or has_stamps(without):
+            raise SystemExit(f"{options.with_folder} must have stamps and {options.without_folder} none")
+        print(f"CPU time of three members a put, {options.pairs} pairs\n"
+              f"{'row':12} {'with, us':>9} {'without':>9} {'added':>8} {'95 % interval':>18}   added by pair, %")
+        for name, connections, streams, count in ROWS:
+            if not re.search(options.rows, name):
+                continue
+            a, b = [], []
+            for pair in range(options.pairs):
+                turns = [(with_stamps, a), (without, b)]
+                for c, out in turns if pair % 2 == 0 else reversed(turns):
+                    out.append(cpu_us_a_put(c, connections, streams, count, folder))
+            added = [(x / y - 1) * 100 for x, y in zip(a, b)]
+            median, (low, high) = statistics.median(added), interval(added, rng)
+            over = over or median >= options.limit
+            results.append({"row": name, "with_us": a, "without_us": b, "added_percent": median, "low": low, "high": high})
+            print(f"{name:12} {statistics.median(a):9.2f} {statistics.median(b):9.2f} {median:7.2f}% {f'{low:+.2f} to {high:+.2f} %':>18}   "
+                  + " ".join(f"{r:+.1f}" for r in sorted(added)), flush=True)
+        if options.out:
+            json.dump({"rows": results, "pairs": options.pairs}, open(options.out, "w"), indent=1)
+    finally:
+        for c in clusters:
+            c.stop()
+        if sys.exc_info()[0] is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if over:
+        sys.exit(f"the stamps cost {options.limit} % or more of the CPU time of a put")
+
+
+if __name__ == "__main__":
+    main()

@@ -31,6 +31,11 @@ enum g_status { G_FREE, G_RUNNABLE, G_RUNNING, G_PARKED, G_BLOCKING };
  *       find the token, or the next sched_park, which then returns at once. */
 enum { NOT_PARKED, PARKED, WOKEN };
 
+/* Where its stack is, and who may have it: spill.h. Whoever is about to run a G that is not
+ * AWAY_NOT calls stack_bring_back. Every way out of PARKED is a locked instruction, for the sake of
+ * who holds a parked stack still by a CAS PARKED -> PARKED. */
+enum g_away { AWAY_NOT, AWAY_HELD, AWAY_TOUCHED };
+
 /* By need, at the end of a slice, and after several slices: who holds an rt_mutex is not stopped by
  * need, and by slice at most once before it unlocks; OVERDUE stops it all the same. */
 enum preempt_kind { PREEMPT_NONE, PREEMPT_NEED, PREEMPT_SLICE, PREEMPT_OVERDUE };
@@ -49,6 +54,7 @@ struct g {
     _Atomic uint8_t reason; // enum park_reason, while parked
     bool urgent;            // const while it lives
     bool was_sliced;        // itself: stopped once since it took its first lock
+    _Atomic uint8_t away;   // enum g_away: look before running it; spill.h
     uint32_t locks;         // itself: rt_mutexes it holds
     uint16_t pins;          // itself
     struct m *pinned_m;     // itself; NULL: runs anywhere
@@ -63,7 +69,9 @@ struct g {
     void *created_at; // return address of rt_go
     uint64_t id;      // 0: never lived
     struct rt_timer sleep;
-    void *fiber; // sanitizers: TSan's fiber, ASan's fake stack
+#if defined(RT_ASAN) || defined(RT_TSAN)
+    void *fiber; // TSan's fiber, ASan's fake stack
+#endif
 } __attribute__((aligned(64)));
 
 /* Why a G left its M: what arrive() has to do once it is off its stack. */
@@ -117,12 +125,14 @@ enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32 };
 
 struct p {
     // owner P
-    uint32_t until_slow;  // turns until the global queue, clock and poller get a look
-    uint32_t next_streak; // turns taken from `next` since the ring had one
-    uint32_t burst;       // this many urgent turns may follow each other
-    bool urgent_turn;     // the last turn was an urgent one
-    uint32_t free_count;
+    uint32_t until_slow;       // turns until the global queue, clock and poller get a look
+    uint32_t next_streak;      // turns taken from `next` since the ring had one
+    uint32_t burst;            // this many urgent turns may follow each other
+    bool urgent_turn;          // the last turn was an urgent one
+    uint32_t free_count;       // of `free`
+    uint32_t fresh_streak;     // slots taken that were never used, since one was given back
     struct g *free;            // warm slots, newest first
+    struct g *spare;           // a full batch of them, or NULL
     uint64_t next_id, last_id; // ids left of its block
     uint32_t index;
     _Atomic uint64_t switches, spawned, exited, steals, stolen, global_gets, polls; // others read

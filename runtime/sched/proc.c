@@ -137,14 +137,16 @@ static void finish_park(struct m *m, struct g *gp)
     if (commit)
         fiber_acquire(gp); // it continues what gp did, and releases gp's locks
     if (commit && !commit(gp, arg)) {
-        // It was not published: nobody else may have readied it.
-        store_relaxed(&gp->parking, NOT_PARKED);
+        // It was not published: nobody else may have readied it. But its stack may be held.
+        atomic_exchange(&gp->parking, NOT_PARKED);
         life_queue(gp);
     } else if (!parked) {
         store_relaxed(&gp->parking, NOT_PARKED);
         life_queue(gp);
+    } else if (__builtin_expect(load_relaxed(&stack_spill_at_park), false)) {
+        stack_parked(gp);
     }
-    // else gp may already run elsewhere: not another look at it
+    // gp may already run elsewhere: not another look at it
 }
 
 static void finish_preempted(struct m *m, struct g *gp, bool by_need)
@@ -234,6 +236,8 @@ static struct g *pick_fast(struct m *m)
 
 void life_switch_in(struct m *m, struct g *gp)
 {
+    if (__builtin_expect(load_acquire(&gp->away) != AWAY_NOT, false))
+        stack_bring_back(gp);
     gp->m = m;
     store_relaxed(&gp->status, G_RUNNING);
     store_relaxed(&gp->preempt_pending, PREEMPT_NONE);

@@ -191,6 +191,11 @@ void stack_trim(void)
 
 /* ---- looking at the stacks of others ---- */
 
+_Atomic bool stack_spill_at_park;
+
+void stack_bring_back(struct g *gp) { store_relaxed(&gp->away, AWAY_NOT); }
+void stack_parked(struct g *gp) { (void)gp; }
+
 /* Until stacks can be away, holding is for those who stopped everybody else. */
 static bool show(struct g *gp, struct stack_view *view)
 {

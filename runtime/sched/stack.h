@@ -56,6 +56,13 @@ static inline uintptr_t stack_top_of(const struct g *gp)
     return stack_slot_of(gp) + STACK_SLOT - STAGGER_BYTES * (slot % STAGGER_STEPS) - 64;
 }
 
+/* gp is about to run, and its `away` says that its stack may be elsewhere, or held.
+ * Context: the M that is about to run it; never parks. */
+void stack_bring_back(struct g *gp);
+/* gp was parked by this M a moment ago, and everything spills at once (it may run again by now). */
+extern _Atomic bool stack_spill_at_park;
+void stack_parked(struct g *gp);
+
 /* The stack of a goroutine that is not running, as it is kept: the word at address `a` of the stack,
  * sp <= a < top, is at bytes[a - sp], in the slot or in a copy (spill.h). */
 struct stack_view {

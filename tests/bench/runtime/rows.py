@@ -55,4 +55,49 @@ ROWS = [
     both("spawn + exit, two P", "ns", "goroutines spawn", "spawn", procs=2),
     both("yield among 2, one P", "ns", "goroutines yield 2", "yield", procs=1, aims=[AtMost(1 / 5)]),
     both("yield among 1,000, one P", "ns", "goroutines yield 1000", "yield", procs=1, aims=[AtMost(1 / 5)]),
+
+    # ---- channels and select ----
+    both("unbuffered round trip, one P", "ns", "channels pingpong", "roundtrip", procs=1, aims=[AtMost(1 / 5)]),
+    both("unbuffered round trip, two P", "ns", "channels pingpong", "roundtrip", procs=2, aims=[AtMost(1 / 4)]),
+    both("channel of 100, an item, one P", "ns", "channels buffered", "item", procs=1, aims=[AtMost(1 / 3)]),
+    both("channel of 100, an item, two P", "ns", "channels buffered", "item", procs=2, aims=[AtMost(1 / 3)]),
+    both("channel of 1, by one goroutine", "ns", "channels alone", "item", procs=1),
+    both("select of 4, one ready", "ns", "channels select_ready", "select", procs=1, aims=[AtMost(1 / 3)]),
+    both("select of 4, blocking", "ns", "channels select_blocking", "select", procs=1, aims=[AtMost(1 / 3)]),
+    both("select of 4, none ready, no wait", "ns", "channels select_default", "select", procs=1),
+
+    # ---- mutex ----
+    both("mutex, alone", "ns", "mutexes alone", "mutex", procs=1, aims=[AtMost(1 / 1.5)]),
+    both("mutex, two goroutines on two P", "ns", "mutexes contended", "mutex", procs=2),
+    both("mutex, two goroutines on one P", "ns", "mutexes contended", "mutex", procs=1),
+
+    # ---- timers ----
+    both("a million sleepers, starting one", "ns", "timers sleepers 1000000", "create", procs=2),
+    both("a million sleepers, resident each", "B", "timers sleepers 1000000", "resident", procs=2),
+    both("a million timers, arming one", "ns", "timers arm 1000000", "start", procs=1),
+    both("a million timers, stopping one", "ns", "timers arm 1000000", "stop", procs=1),
+    both("1 ms sleep, late, idle, p50", "us", "timers late 1000", "late_p50", procs=2, aims=[AtMost(1 / 2)]),
+    both("1 ms sleep, late, idle, p99", "us", "timers late 1000", "late_p99", procs=2),
+    both("100 us sleep, late, idle, p50", "us", "timers late 100", "late_p50", procs=2, aims=[AtMost(1 / 8)]),
+    both("100 us sleep, late, idle, p99", "us", "timers late 100", "late_p99", procs=2),
+
+    # ---- preemption ----
+    both("10 ms tick beside a hog, one P, late p50", "us", "hogs tick", "late_p50", procs=1, aims=[AtMost(1 / 20)]),
+    both("10 ms tick beside a hog, one P, late p99", "us", "hogs tick", "late_p99", procs=1, aims=[AtMost(1 / 3)]),
+    both("10 ms tick beside hogs, two P, late p50", "us", "hogs tick", "late_p50", procs=2, aims=[AtMost(1 / 20)]),
+    both("10 ms tick beside hogs, two P, late p99", "us", "hogs tick", "late_p99", procs=2, aims=[AtMost(1 / 3)]),
+    both("the article's program, sleeper runs at", "ms", "hogs article", "asleep", procs=1, aims=[Below(11)]),
+    both("same, not yet asleep when main computes", "ms", "hogs article", "unstarted", procs=1),
+
+    # ---- calls that block ----
+    both("blocked read, the next one runs after, p50", "us", "blocking handoff", "handoff_p50", procs=1),
+    both("blocked read, the next one runs after, p99", "us", "blocking handoff", "handoff_p99", procs=1),
+    both("a call that may block, added to getppid", "ns", "blocking call", "added", procs=1),
+
+    # ---- defer ----
+    both("1,000 defers, 8 in a function", "us", "defers few", "thousand", procs=1, aims=[AtMost(1)]),
+    both("1,000 defers, in a loop", "us", "defers loop", "thousand", procs=1,
+         others={"Go's open-coded": "{go}/defers few", "a linked list": "{bin}/defers list"},
+         aims=[AtMost(1, of="Go's open-coded")]),
+    both("panic, caught", "ns", "defers panic", "panic", procs=1),
 ]

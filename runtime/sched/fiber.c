@@ -73,19 +73,4 @@ void fiber_free_all(void)
     }
 }
 
-#else
-
-void fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m)
-{
-    (void)from;
-    (void)dying;
-    (void)to;
-    (void)m;
-    switch_stack(save, to_sp);
-}
-
-void fiber_started(struct g *gp) { (void)gp; }
-void fiber_new(struct g *gp) { (void)gp; }
-void fiber_thread(struct m *m) { (void)m; }
-void fiber_free_all(void) {}
 #endif

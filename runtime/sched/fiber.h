@@ -1,10 +1,12 @@
 /* sched/fiber.h: switching stacks, told to the sanitizers. In plain builds this is switch_stack. */
 #pragma once
 #include "runtime/sched/gmp.h"
+#include "runtime/sched/switch.h"
 #include <stdbool.h>
 
 /* From the stack of `from` (NULL: the M's scheduler) to that of `to` (NULL: the scheduler). `dying`:
  * nobody comes back. Returns when somebody switches back. */
+#if defined(RT_ASAN) || defined(RT_TSAN)
 void fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m);
 /* First thing on a new stack. */
 void fiber_started(struct g *gp);
@@ -14,6 +16,21 @@ void fiber_new(struct g *gp);
 void fiber_thread(struct m *m);
 /* The slots go away. */
 void fiber_free_all(void);
+#else
+static inline void fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to,
+                                struct m *m)
+{
+    (void)from;
+    (void)dying;
+    (void)to;
+    (void)m;
+    switch_stack(save, to_sp);
+}
+static inline void fiber_started(struct g *gp) { (void)gp; }
+static inline void fiber_new(struct g *gp) { (void)gp; }
+static inline void fiber_thread(struct m *m) { (void)m; }
+static inline void fiber_free_all(void) {}
+#endif
 
 /* ThreadSanitizer sees each goroutine as a thread, and M and P as data that these threads share
  * without a lock. Between quiet_begin and quiet_end it takes no plain access for a race (atomics

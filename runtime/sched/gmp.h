@@ -44,6 +44,7 @@ enum preempt_kind { PREEMPT_NONE, PREEMPT_NEED, PREEMPT_SLICE, PREEMPT_OVERDUE }
 enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
 
 struct g {
+    // all that a switch touches
     void *sp;                        // where it goes on; while off the CPU
     struct m *m;                     // while running
     struct g *next;                  // link of whatever list it is in
@@ -51,23 +52,26 @@ struct g {
     _Atomic uint8_t preempt_pending; // enum preempt_kind; any thread sets, switching in clears
     _Atomic uint8_t parking;         // (A), (B)
     _Atomic uint8_t status;
-    _Atomic uint8_t reason; // enum park_reason, while parked
-    bool urgent;            // const while it lives
-    bool was_sliced;        // itself: stopped once since it took its first lock
-    _Atomic uint8_t away;   // enum g_away: look before running it; spill.h
-    uint32_t locks;         // itself: rt_mutexes it holds
-    uint16_t pins;          // itself
-    struct m *pinned_m;     // itself; NULL: runs anywhere
-    struct g_wait wait;
-    void *defers, *tries;     // itself: panic/, innermost scope and rt_try; NULL at its end
+    _Atomic uint8_t reason;   // enum park_reason, while parked
+    _Atomic uint8_t away;     // enum g_away: look before running it; spill.h
+    bool urgent;              // const while it lives
+    bool was_sliced;          // itself: stopped once since it took its first lock
+    uint32_t locks;           // itself: rt_mutexes it holds
+    struct m *pinned_m;       // itself; NULL: runs anywhere
     _Atomic int64_t since_ns; // parked since, by the coarse clock
     int64_t ready_ns;         // inspect/trace.h: queued since, when that is timed; else 0
 
+    // and a start
     void (*fn)(void *arg); // set before start, then const
     void *arg;
     const char *name;
     void *created_at; // return address of rt_go
     uint64_t id;      // 0: never lived
+    struct g_wait wait;
+    void *defers; // itself: panic/, innermost scope; NULL at its end
+
+    void *tries;   // the same of rt_try
+    uint32_t pins; // itself
     struct rt_timer sleep;
 #if defined(RT_ASAN) || defined(RT_TSAN)
     void *fiber; // TSan's fiber, ASan's fake stack
@@ -141,6 +145,7 @@ struct p {
     struct g *_Atomic next __attribute__((aligned(64))); // runs next; owner puts, anybody takes
     struct g *_Atomic resume;                            // preempted by need; same
     _Atomic uint32_t attention;    // set by sysmon: look at timers and poller at the next turn
+    _Atomic uint32_t stop;         // stop.c: what is asked of it, between two goroutines
     _Atomic uint32_t slice;        // bumped by the owner when a new slice begins
     _Atomic int64_t slice_used_ns; // what the one who runs had used of it before
     int64_t resume_used_ns;        // owner P: the same of `resume`

@@ -3,32 +3,6 @@
 #include "runtime/sched/gmp.h"
 #include <assert.h>
 
-bool runq_put(struct runq *q, struct g *gp)
-{
-    uint32_t tail = load_relaxed(&q->tail); // only we write it
-    uint32_t head = load_acquire(&q->head); // (B)
-    assert(tail - head <= RUNQ_SLOTS);
-    if (tail - head == RUNQ_SLOTS)
-        return false;
-    store_relaxed(&q->slot[tail % RUNQ_SLOTS], gp);
-    store_release(&q->tail, tail + 1); // (A)
-    return true;
-}
-
-struct g *runq_get(struct runq *q)
-{
-    for (;;) {
-        uint32_t head = load_acquire(&q->head);
-        uint32_t tail = load_acquire(&q->tail); // (C)
-        if (tail == head)
-            return NULL;
-        struct g *gp = load_relaxed(&q->slot[head % RUNQ_SLOTS]);
-        if (atomic_compare_exchange_weak_explicit(&q->head, &head, head + 1, memory_order_release,
-                                                  memory_order_relaxed)) // (D)
-            return gp;
-    }
-}
-
 /* Claim up to half of `q`, copying into `batch`. */
 static uint32_t claim_half(struct runq *q, struct g *batch[RUNQ_SLOTS / 2])
 {

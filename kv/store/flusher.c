@@ -124,8 +124,9 @@ static void flush(struct store *s)
 /* When the next slice may run; RT_FOREVER when there is nothing to do. */
 static int64_t slice_due(struct flusher *f)
 {
-    if (f->compaction.revision == 0 && f->state.compact_scheduled > f->state.compact_finished)
-        compaction_begin(&f->compaction, f->state.compact_scheduled);
+    int64_t scheduled = f->state.compact_scheduled;
+    if (f->compaction.revision == 0 && scheduled > 0 && scheduled > f->state.compact_finished)
+        compaction_begin(&f->compaction, scheduled);
     if (f->compaction.revision == 0)
         return RT_FOREVER;
     return f->retry_ns > f->pins_retry_ns ? f->retry_ns : f->pins_retry_ns;
@@ -308,7 +309,8 @@ static bool is_durable(struct store *s, int64_t index)
 
 static bool is_compacted(struct store *s, int64_t revision)
 {
-    return atomic_load(&s->flusher.compact_finished) >= revision;
+    return revision <= 0 || // nothing is at or below it, so nothing is removed
+           atomic_load(&s->flusher.compact_finished) >= revision;
 }
 
 int store_sync(struct store *s, int64_t deadline_ns)

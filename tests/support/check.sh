@@ -4,11 +4,12 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 results=() failed=0
+without_passed='/^  [A-Z]+ /{next} /^[^ ]/{passed = /^ok  /} !passed' # what a failing test printed is shown whole
 form() { # form NAME COMMAND...
     local name=$1 log; shift
     log=$(mktemp)
     echo "=== $name"
-    if "$@" 2>&1 | tee "$log" | grep -vE '^(ok  |    |  [A-Z]+ )'; [ "${PIPESTATUS[0]}" -eq 0 ]; then
+    if "$@" 2>&1 | tee "$log" | awk "$without_passed"; [ "${PIPESTATUS[0]}" -eq 0 ]; then
         results+=("ok    $name: $(tail -n 1 "$log")")
     else
         results+=("FAIL  $name: $(tail -n 1 "$log")"); failed=1

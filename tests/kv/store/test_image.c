@@ -103,6 +103,20 @@ static void a_read_keeps_its_rows_while_a_compaction_waits(void **state)
     bench_close(&b);
 }
 
+static void a_compaction_of_revision_0_is_finished_at_once_and_the_next_goes_on(void **state)
+{
+    (void)state;
+    struct bench b = {.s = NULL};
+    bench_open(&b);
+    put(&b, "a", "1");
+    put(&b, "a", "2");
+    assert_int_equal(compact(&b, 0), 0);
+    assert_int_equal(store_wait_compacted(b.s, 0, rt_after_ns(RT_SECOND)), 0);
+    assert_int_equal(compact(&b, 3), 0);
+    assert_int_equal(store_wait_compacted(b.s, 3, RT_FOREVER), 0);
+    bench_close(&b);
+}
+
 static void equal_commands_give_equal_hashes_whenever_they_are_flushed(void **state)
 {
     (void)state;
@@ -313,6 +327,7 @@ RT_TEST_GROUP(group,
                   cmocka_unit_test(the_revision_survives_the_compaction_of_everything),
                   cmocka_unit_test(a_compaction_gives_its_pages_back),
                   cmocka_unit_test(a_read_keeps_its_rows_while_a_compaction_waits),
+                  cmocka_unit_test(a_compaction_of_revision_0_is_finished_at_once_and_the_next_goes_on),
                   cmocka_unit_test(equal_commands_give_equal_hashes_whenever_they_are_flushed),
                   cmocka_unit_test(an_image_makes_the_same_store_elsewhere),
                   cmocka_unit_test(a_bent_image_is_refused_and_changes_nothing),

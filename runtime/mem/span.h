@@ -30,7 +30,7 @@ enum span_kind {
 enum { SPAN_WORDS = SPAN_ELEMS_MAX / 64 };
 
 /* Who holds a managed span. */
-enum span_place { SPAN_OWNED, SPAN_IN_PARTIAL, SPAN_IN_FULL };
+enum span_place { SPAN_OWNED, SPAN_IN_PARTIAL, SPAN_IN_FULL, SPAN_IN_UNSWEPT };
 
 struct span {
     // set by the heap before the span is handed out, then const while it is in use
@@ -68,7 +68,7 @@ struct heap_range {
     size_t bytes;
     struct span *spans;          // number 0 stays unused: "no span"
     _Atomic uint32_t *page_span; // number of the span of each page that is in use
-    _Atomic uint8_t *page_class; // 1 + class for plain spans in use, else 0
+    _Atomic uint8_t *page_class; // class of the plain span there, else 0
 };
 extern struct heap_range heap_range;
 
@@ -115,7 +115,9 @@ static inline void *span_managed_object(const void *p, struct span **span, uint3
     if (!s || load_relaxed(&s->kind) != SPAN_MANAGED)
         return NULL;
     uint32_t i = span_index_of(s, p);
-    if (i >= s->elems || !(load_acquire(&s->alloc_bits[i / 64]) >> i % 64 & 1))
+    // It may have become another span between two looks.
+    if ((uintptr_t)p - s->start >= (size_t)s->pages * SPAN_PAGE_BYTES || i >= s->elems ||
+        !(load_acquire(&s->alloc_bits[i / 64]) >> i % 64 & 1))
         return NULL;
     *span = s;
     *index = i;
@@ -155,8 +157,10 @@ void span_hooks_set(const struct span_hooks *hooks); // before the first managed
 uint32_t span_sweep_bits(struct span *s);
 
 /* The generation of the marks: a new one begins when marking ends; every managed span is then
- * unswept until it meets the hook.  Context: any thread; the collector raises it, with no span
- * being taken or given meanwhile (the world stopped). */
+ * unswept until it meets the hook. Nobody needs to stop: a span that was taken before is unswept too,
+ * as soon as its owner gives it back, which each owner does at a turn of its own after the raise; what
+ * it allocates from it until then must be marked. All spans of the generation before must have been
+ * swept.  Context: any thread, one at a time; never parks. */
 uint32_t heap_sweep_gen(void);
 void heap_sweep_gen_raise(void);
 
@@ -166,9 +170,12 @@ void heap_sweep_gen_raise(void);
 struct span *central_managed_take(unsigned class, bool noscan);
 /* Give it back, full or not.  Context: its owner. */
 void central_managed_give(struct span *s);
-/* One large block of at least `bytes`, alloc bit set, zeroed. It is in the full list of class 0 from
- * the start: swept as the others, and freed when it dies. NULL: out of memory. */
+/* One large block of at least `bytes`, zeroed, its alloc bit set, the caller's: it is given back as
+ * the others are when the caller has marked it or whatever it likes; then it is swept as the others,
+ * and freed when it dies. NULL: out of memory.  Context: any thread; never parks. */
 struct span *central_managed_large(size_t bytes, bool noscan);
+/* Spans that wait for the hook or are in it, owned ones aside.  Context: any thread. */
+size_t central_managed_unswept(void);
 /* Sweep at most `max` unswept spans; returns how many. 0: all are swept (but those that are owned,
  * which their owners give back).  Context: any thread; never parks. */
 uint32_t central_managed_sweep(uint32_t max);
@@ -191,7 +198,7 @@ struct heap_figures {
     size_t free_bytes;     // of free spans whose pages we keep
     size_t returned_bytes; // of free spans whose pages the system has back
     uint64_t spans_made, spans_freed, trims;
-    uint64_t managed_swept, managed_died; // blocks; counted by span_sweep_bits
+    uint64_t managed_swept, managed_died; // spans and blocks, counted by span_sweep_bits
 };
 void heap_figures(struct heap_figures *out); // any thread
 size_t heap_managed_bytes(void);             // the same, cheap: for pacing; any thread

@@ -10,6 +10,8 @@ static void drop_oldest(struct stage_spans *s)
     if (!s->oldest)
         s->newest = NULL;
     s->count--;
+    for (uint32_t rest = span->last_of; rest; rest &= rest - 1)
+        s->upto[__builtin_ctz(rest)] = NULL;
     stage_span_unref(span);
 }
 
@@ -25,6 +27,7 @@ static void drop_from(struct stage_spans *s, uint64_t first)
         }
         s->oldest = span->next;
         span->next = NULL;
+        span->last_of = 0; // the next answers look from the beginning
         if (span->last >= first)
             span->last = first - 1;
         if (kept.newest)
@@ -68,8 +71,11 @@ void stage_span_unref(struct stage_span *span)
 void stage_spans_answered(struct stage_spans *s, uint32_t peer, uint64_t index, uint32_t wanted,
                           int64_t now_ns, const struct peer_stamps *answer)
 {
-    assert(peer < 32);
-    for (struct stage_span *span = s->oldest; span && span->last <= index; span = span->next) {
+    assert(peer < STAGE_PEERS);
+    struct stage_span *before_these = s->upto[peer], *newest = before_these;
+    for (struct stage_span *span = newest ? newest->next : s->oldest; span && span->last <= index;
+         span = span->next) {
+        newest = span;
         uint32_t before = span->acked;
         span->acked |= UINT32_C(1) << peer;
         if (span->acked == before || (uint32_t)__builtin_popcount(span->acked) != wanted)
@@ -77,6 +83,12 @@ void stage_spans_answered(struct stage_spans *s, uint32_t peer, uint64_t index, 
         span->times.answered_ns = now_ns;
         span->times.answer = *answer;
     }
+    if (newest == before_these)
+        return;
+    if (before_these)
+        before_these->last_of &= ~(UINT32_C(1) << peer);
+    newest->last_of |= UINT32_C(1) << peer;
+    s->upto[peer] = newest;
 }
 
 uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_run *out, uint32_t cap)

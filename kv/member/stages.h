@@ -39,15 +39,19 @@ struct stage_span {
     struct stage_span *next;
     _Atomic uint32_t refs;
     uint64_t first, last;
-    uint32_t acked; // by peers: a bit for each place in `peers`
+    uint32_t acked;   // by peers: a bit for each place in `peers`
+    uint32_t last_of; // peers whose newest acknowledged span this is: a bit each
     struct stage_times times;
 };
 
 /* Spans of entries not yet handed to apply, in order of index: at most STAGE_SPANS, the oldest go. */
-enum { STAGE_SPANS = 4096 };
+enum { STAGE_SPANS = 4096, STAGE_PEERS = 32 };
 struct stage_spans {
     struct stage_span *oldest, *newest;
     uint32_t count;
+    // By peer, the newest span it has acknowledged, so that its next answer goes on behind that; NULL: it
+    // has acknowledged none of the list.
+    struct stage_span *upto[STAGE_PEERS];
 };
 
 /* The times of a run of entries up to and including `last`: what an apply batch carries. */

@@ -14,10 +14,10 @@ import argparse, json, os, random, re, shutil, statistics, sys, tempfile, time
 from beside_etcd import Cluster, load
 
 ROWS = [  # name, connections, streams, puts: few a batch, and many, where a put costs least
-    ("put 16x1", 16, 1, 6000),
-    ("put 64x16", 64, 16, 20000),
+    ("put 16x1", 16, 1, 2500),
+    ("put 64x16", 64, 16, 10000),
 ]
-SETTLE_S = 0.3  # the flusher to LMDB runs behind the puts: its work counts, too
+SETTLE_S = 0.2  # the flusher to LMDB runs behind the puts: its work counts, too
 
 
 def cpu_s(process):

@@ -175,6 +175,33 @@ static void the_quorums_answer_is_the_one_that_completes_it(void **state)
     assert_int_equal(t[1].times.answered_ns, 0); // 3 has half of it, so only one answered
 }
 
+/* A peer's next answer goes on where its last one ended: what went away meanwhile must not be looked at,
+ * and what was written anew must be. */
+static void an_answer_counts_for_all_up_to_it_whatever_went_before(void **state)
+{
+    (void)state;
+    struct stage_spans s = {0};
+    struct stage_run t[8];
+    for (uint64_t i = 1; i <= 5; i++)
+        stage_span_unref(stage_spans_begin(&s, i, i, 100));
+    stage_spans_answered(&s, 0, 3, 1, 310, &(struct peer_stamps){.sent_ns = 1});
+    assert_int_equal(stage_spans_take(&s, 4, t, 8), 4); // 3 was its newest, and is gone
+    assert_int_equal(t[2].times.answered_ns, 310);
+    assert_int_equal(t[3].times.answered_ns, 0);
+    stage_spans_answered(&s, 0, 4, 1, 320, &(struct peer_stamps){.sent_ns = 2});
+    stage_spans_answered(&s, 0, 5, 1, 330, &(struct peer_stamps){.sent_ns = 3});
+    stage_span_unref(stage_spans_begin(&s, 6, 9, 100));
+    stage_spans_answered(&s, 0, 9, 1, 340, &(struct peer_stamps){.sent_ns = 4});
+    stage_span_unref(stage_spans_begin(&s, 8, 12, 100)); // 8 and 9 are other entries now
+    stage_spans_answered(&s, 1, 9, 1, 345, &(struct peer_stamps){.sent_ns = 5});
+    stage_spans_answered(&s, 0, 12, 1, 350, &(struct peer_stamps){.sent_ns = 6});
+    assert_int_equal(stage_spans_take(&s, 12, t, 8), 3);
+    assert_int_equal(t[0].times.answered_ns, 330); // 5
+    assert_int_equal(t[1].times.answered_ns, 340); // 6 and 7: the first answer stays
+    assert_int_equal(t[2].times.answered_ns, 350); // 8 to 12
+    stage_spans_clear(&s);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(entries_come_back_within_the_limits),
     cmocka_unit_test(what_is_released_is_gone_but_its_last_term),
@@ -183,6 +210,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_excess_is_the_oldest_that_does_not_fit),
     cmocka_unit_test(spans_give_their_times_once_in_order),
     cmocka_unit_test(the_quorums_answer_is_the_one_that_completes_it),
+    cmocka_unit_test(an_answer_counts_for_all_up_to_it_whatever_went_before),
     cmocka_unit_test(replaced_entries_lose_their_spans),
 };
 RT_TEST_GROUP(group, tests)

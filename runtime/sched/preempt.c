@@ -18,6 +18,7 @@
 #include "runtime/sched/audit.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/switch.h"
+#include "runtime/sched/torture.h"
 #include <assert.h>
 #include <cpuid.h>
 #include <errno.h>
@@ -81,6 +82,8 @@ static void on_urgent(int signal_number, siginfo_t *info, void *context)
         return;
     // Taken also when it is of no use now, or nobody would signal this M for need again.
     uint8_t kind = atomic_exchange_explicit(&m->preempt_want, PREEMPT_NONE, memory_order_relaxed);
+    uint8_t gust = torture_gust(!gp);
+    kind = kind == PREEMPT_NONE ? gust : kind;
     if (kind == PREEMPT_NONE || !gp || load_relaxed(&m->cur) != gp || !m->p)
         return;
     if (gp->nopreempt != 0 || !is_preemptible_text((uintptr_t)regs[REG_RIP]) ||
@@ -203,10 +206,12 @@ void preempt_thread_start(struct m *m)
     sigdelset(&mask, SIGABRT);
     sigdelset(&mask, SIGTRAP);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    torture_thread_start();
 }
 
 void preempt_thread_stop(struct m *m)
 {
+    torture_thread_stop();
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
@@ -236,6 +241,7 @@ int preempt_start(struct why *why)
         why_set(why, "cannot install signal handlers: errno %d", err);
         return -err;
     }
+    torture_start();
     return 0;
 }
 
@@ -245,6 +251,7 @@ bool rt_get_preempt(void) { return load_relaxed(&preempt.async); }
 
 void preempt_stop(void)
 {
+    torture_stop();
     sigaction(SIGURG, &preempt.old_urg, NULL);
     sigaction(SIGSEGV, &preempt.old_segv, NULL);
     sigaction(SIGBUS, &preempt.old_bus, NULL);

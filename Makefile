@@ -17,6 +17,7 @@ WARN     := -Wall -Wextra -Wshadow -Werror -Wvla -Walloca $(if $(SANITIZE),,-Wfr
 CFLAGS   := -std=gnu11 -O2 -g -fPIE -fno-omit-frame-pointer -fstack-clash-protection -fno-plt $(WARN) $(SANITIZE)
 LDFLAGS  := -pie -Wl,-z,now -Wl,-z,noexecstack $(SANITIZE)
 LDLIBS   := -lnghttp2 -llmdb -lprotobuf-c -luring -lpthread
+LAB_LIBS := -lssl -lcrypto -lm
 PREFIX   ?= /usr/local
 # Unless the user chose, the quick-start commands build on all CPUs.
 JOBS      = $(if $(filter -j% --jobs%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -61,7 +62,7 @@ $B/kvd:   $(foreach r,$(LIB_ROOMS) cmd/kvd,$(call room_obj,$r)) $B/librt.a
 $B/kvctl: $(foreach r,proto cmd/kvctl,$(call room_obj,$r)) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) -o $@
 $B/kvlab: $(foreach r,proto cmd/kvlab,$(call room_obj,$r)) $B/librt.a
-	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) -lm -o $@
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.rt_go.o,$^) $B/librt.a $(LDLIBS) $(LAB_LIBS) -o $@
 
 $B/librt.a: $(RT_SRC:%=$B/%.o)
 	@echo "  AR    $@"; rm -f $@; ar rcs $@ $^
@@ -97,7 +98,7 @@ $(EXAMPLES): $B/%: $B/%.rt_go.o $B/librt.a
 test_dir   = $(patsubst $B/%/,%,$(dir $1))
 test_needs = $(foreach r,$(needs_$(call test_dir,$1)),$(call room_obj,$r))
 $(TESTS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
-	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -lcmocka -lm -o $@
+	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) $(if $(findstring /cmd/,$@),$(LAB_LIBS)) -lcmocka -lm -o $@
 $(TOOLS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -o $@
 

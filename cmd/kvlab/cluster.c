@@ -14,25 +14,6 @@
 
 enum { START_MS = 45000, END_MS = 10000, TAIL_LINES = 6 };
 
-/* ---- Folders ---- */
-
-static void remove_tree(const char *path);
-static void remove_entry(void *arg, const char *name)
-{
-    char path[800];
-    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
-    int err = rt_unlink(path);
-    if (err == -EISDIR || err == -EPERM)
-        remove_tree(path);
-}
-
-/* Members' data: two levels of folders. What cannot be removed stays, which harms nothing. */
-static void remove_tree(const char *path)
-{
-    rt_list_dir(path, remove_entry, (void *)path);
-    rt_rmdir(path);
-}
-
 /* ---- Ports ---- */
 
 /* Ports that are free now: all are held at once, so that they differ, and then let go. */
@@ -329,7 +310,7 @@ void cluster_stop(struct cluster *c)
     if (c->is_ours) {
         end_members(c);
         for (uint32_t i = 0; i < c->count && !c->lab->options->keep_data; i++)
-            remove_tree(c->members[i].data_path);
+            file_remove_tree(c->members[i].data_path);
     }
     rt_free(c);
 }

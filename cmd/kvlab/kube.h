@@ -14,5 +14,6 @@ struct kube_analysis {
 };
 /* `sorted` latencies in ms. */
 struct kube_analysis kube_analyse(const double *sorted, size_t count);
-/* Tables, plot and sentences. */
-void kube_report(struct report *r, struct section *s, const struct kube_analysis *a);
+/* Tables, plots and sentences of one or two servers: names[i] stands behind the API server of all[i]. */
+void kube_report(struct report *r, struct section *s, const struct kube_analysis *all,
+                 const char *const *names, uint32_t count);

@@ -41,6 +41,7 @@ struct worker {
     size_t count, cap;
     char *value;
     struct rt_string request;
+    void *connection; // of LOAD_OTHER
 };
 
 static void fail(struct load *l, const char *text)
@@ -115,12 +116,26 @@ static void prepare(struct worker *w, uint32_t key)
     }
 }
 
+static bool request_other(struct worker *w, int64_t due_ns)
+{
+    struct load *l = w->load;
+    struct why why = {{0}};
+    if (!l->spec->target->request(w->connection, &why)) {
+        fail(l, why.text);
+        return false;
+    }
+    w->acknowledged++;
+    return keep(w, due_ns, rt_now_ns() - due_ns);
+}
+
 /* One request that was due at due_ns. False: the run is over. */
 static bool request(struct worker *w, int64_t due_ns)
 {
     struct load *l = w->load;
     struct grpc_status status;
     struct rt_buf *answer = NULL;
+    if (l->spec->kind == LOAD_OTHER)
+        return request_other(w, due_ns);
     uint32_t key = (uint32_t)(w->sent % l->keys_per_client);
     bool is_put = l->spec->kind == LOAD_PUT;
     prepare(w, key);
@@ -300,12 +315,28 @@ static bool put_what_gets_read(struct load *l, struct worker *w, struct why *why
                       rt_bytes(w->value, l->spec->value_bytes), NULL, why) == 0;
 }
 
+/* What a client needs before its first request. */
+static bool prepare_worker(struct load *l, struct worker *w, struct why *why)
+{
+    switch (l->spec->kind) {
+    case LOAD_PUT:
+        return true;
+    case LOAD_GET:
+    case LOAD_GET_SERIALIZABLE:
+        return put_what_gets_read(l, w, why);
+    case LOAD_OTHER:
+        w->connection = l->spec->target->open(l->spec->target->arg, why);
+        return w->connection != NULL;
+    }
+    return false;
+}
+
 static bool start_workers(struct load *l, struct worker *workers, struct why *why)
 {
     for (uint32_t i = 0; i < l->spec->clients; i++) {
         workers[i] =
             (struct worker){.load = l, .number = i, .value = rt_alloc(l->spec->value_bytes + 1)};
-        if (l->spec->kind != LOAD_PUT && !put_what_gets_read(l, &workers[i], why))
+        if (!prepare_worker(l, &workers[i], why))
             return false;
     }
     l->start_ns = rt_after_ns(2 * RT_MS);
@@ -351,6 +382,7 @@ struct load_result *load_run(struct cluster *c, const struct load_spec *spec, st
 {
     assert(spec->value_bytes >= 32);
     assert(spec->clients > 0);
+    assert((spec->kind == LOAD_OTHER) == (spec->target != NULL));
     struct load *l = rt_alloc_zero(sizeof *l);
     struct worker *workers = rt_alloc_zero(spec->clients * sizeof *workers);
     struct load_result *result = NULL;
@@ -361,7 +393,7 @@ struct load_result *load_run(struct cluster *c, const struct load_spec *spec, st
         spec->connections ? spec->connections
                           : (spec->clients + CLIENTS_PER_CONNECTION - 1) / CLIENTS_PER_CONNECTION;
     l->connections = rt_alloc_zero(l->connection_count * sizeof *l->connections);
-    if (dial_all(l, why))
+    if (spec->kind == LOAD_OTHER || dial_all(l, why))
         result = run_clients(l, workers, why);
     struct why dead;
     if (!result && !cluster_is_whole(c, &dead))
@@ -369,6 +401,8 @@ struct load_result *load_run(struct cluster *c, const struct load_spec *spec, st
     for (uint32_t i = 0; i < l->connection_count; i++)
         client_close(&l->connections[i]);
     for (uint32_t i = 0; i < spec->clients; i++) {
+        if (workers[i].connection)
+            spec->target->close(workers[i].connection);
         rt_free(workers[i].samples);
         rt_free(workers[i].value);
         rt_string_deinit(&workers[i].request);

@@ -6,14 +6,24 @@
 #pragma once
 #include "cmd/kvlab/cluster.h"
 
-enum load_kind { LOAD_PUT, LOAD_GET, LOAD_GET_SERIALIZABLE };
+enum load_kind { LOAD_PUT, LOAD_GET, LOAD_GET_SERIALIZABLE, LOAD_OTHER };
+
+/* LOAD_OTHER: a server in front of the cluster. Each client has a connection of its own; a request checks
+ * its answer. NULL or false with why.  Context: parks. */
+struct load_target {
+    void *(*open)(void *arg, struct why *why);
+    bool (*request)(void *connection, struct why *why);
+    void (*close)(void *connection);
+    void *arg;
+};
 
 struct load_spec {
     enum load_kind kind;
-    double rate;          // a second; 0: closed loop
-    uint32_t clients;     // requests in flight at most
-    uint32_t connections; // they share these; 0: one for each 16 clients
-    uint32_t value_bytes; // at least 32
+    const struct load_target *target; // of LOAD_OTHER
+    double rate;                      // a second; 0: closed loop
+    uint32_t clients;                 // requests in flight at most
+    uint32_t connections;             // they share these; 0: one for each 16 clients
+    uint32_t value_bytes;             // at least 32
     int64_t length_ns;
     int64_t warmup_ns; // at the beginning: sent and checked, not counted
 };

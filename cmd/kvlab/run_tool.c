@@ -1,8 +1,10 @@
 /* cmd/kvlab/run_tool.c: other programs, and small files. */
 #include "cmd/kvlab/run_tool.h"
+#include <errno.h>
 #include <rt/file.h>
 #include <rt/time.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 int file_text(const char *path, char *buf, size_t cap)
@@ -40,6 +42,21 @@ void file_tail(const char *path, int lines, char *buf, size_t cap)
     while (from > buf && !(from[-1] == '\n' && --lines <= 0))
         from--;
     memmove(buf, from, strlen(from) + 1);
+}
+
+static void remove_entry(void *arg, const char *name)
+{
+    char path[800];
+    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
+    int err = rt_unlink(path);
+    if (err == -EISDIR || err == -EPERM)
+        file_remove_tree(path);
+}
+
+void file_remove_tree(const char *path)
+{
+    rt_list_dir(path, remove_entry, (void *)path);
+    rt_rmdir(path);
 }
 
 int run_tool(const char *const *argv, const char *log_path, char *said, size_t cap, struct why *why)

@@ -13,3 +13,5 @@ void file_tail(const char *path, int lines, char *buf, size_t cap);
 /* All of a small file whose size the system does not tell (/proc), cut to cap - 1 bytes and ended by
  * a NUL. Its length, or -errno.  Context: parks. */
 int file_text(const char *path, char *buf, size_t cap);
+/* A folder and all in it, few levels deep. What cannot be removed stays, which harms nothing. */
+void file_remove_tree(const char *path);

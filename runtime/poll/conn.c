@@ -56,6 +56,7 @@ void conn_side_wait(struct conn_side *side, int64_t deadline_ns, enum park_reaso
 {
     arm_timer(side, deadline_ns);
     (void)poll_word_wait(side->word, POLL_EDGE, reason);
+    side->would_block = false;
 }
 
 /* ---- connections ------------------------------------------------------------------------- */
@@ -135,11 +136,13 @@ int rt_conn_shut_write(struct rt_conn *c)
 ssize_t rt_conn_try_read(struct rt_conn *c, void *buf, size_t len)
 {
     assert(len > 0);
-    poll_word_reset(c->read.word);
+    unsigned edge = poll_word_take(c->read.word, POLL_EDGE);
     if (is_closed(c))
         return -ECANCELED;
+    if (c->read.would_block && !edge)
+        return -EAGAIN;
     ssize_t n = c->net->try_read(c, buf, len);
-    c->read.would_block = n == -EAGAIN;
+    c->read.would_block = n == -EAGAIN || (n > 0 && (size_t)n < len && c->net->is_drained(c));
     return is_closed(c) ? -ECANCELED : n;
 }
 

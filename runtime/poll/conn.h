@@ -8,7 +8,9 @@
  *    the word and again after the system call.
  * 3. A timer that is armed at or before the deadline is left alone; firing is just an edge. So a
  *    deadline far away costs nothing per call. timer_ns is stored before the timer is started, and
- *    the timer function stores "not armed" before its edge: who trusts timer_ns gets that edge. */
+ *    the timer function stores "not armed" before its edge: who trusts timer_ns gets that edge.
+ * 4. `would_block` is true only while every edge since the last attempt is still in the word: who
+ *    consumes an edge clears it, so a read may answer -EAGAIN from these two alone. */
 #pragma once
 #include "rt/net.h"
 #include "rt/time.h"
@@ -21,7 +23,7 @@ struct conn_side {
     _Atomic int64_t timer_ns; // when the timer fires, RT_FOREVER: not armed
     struct rt_timer timer;
     bool timer_used;  // whoever uses the direction
-    bool would_block; // the last attempt said so; whoever uses the direction
+    bool would_block; // nothing to do until the next edge; whoever uses the direction
 };
 
 struct rt_conn {
@@ -57,6 +59,7 @@ struct rt_net_world {
                 struct why *why);
     ssize_t (*try_read)(struct rt_conn *c, void *buf, size_t len); // -EAGAIN: an edge will come
     ssize_t (*try_writev)(struct rt_conn *c, const struct iovec *parts, int count);
+    bool (*is_drained)(struct rt_conn *c);  // after a short read: an edge will come before more
     bool (*is_readable)(struct rt_conn *c); // bytes, end or error; if not, an edge will come
     int (*shut_write)(struct rt_conn *c);   // end of stream to the peer
     void (*shut)(struct rt_conn *c);        // once: both directions

@@ -43,7 +43,7 @@ static int epoll_start(struct why *why)
 
 static int epoll_add(struct poll_desc *d)
 {
-    return sys_epoll_add(epoll.fd, d->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+    return sys_epoll_add(epoll.fd, d->fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                          poll_desc_tag(d));
 }
 

@@ -99,6 +99,7 @@ int poll_open(int fd, struct poll_desc **out)
         return -EMFILE;
     d->fd = fd;
     d->closing = d->in_kernel = false;
+    atomic_store_explicit(&d->ended, false, memory_order_relaxed);
     atomic_store_explicit(&d->read.value, 0, memory_order_relaxed);
     atomic_store_explicit(&d->write.value, 0, memory_order_relaxed);
     err = atomic_load_explicit(&poller.form, memory_order_relaxed)->add(d);
@@ -130,6 +131,9 @@ void poll_desc_closed(struct poll_desc *d)
 int poll_desc_edges(struct poll_desc *d, uint32_t events)
 {
     int ran = 0;
+    if (events & (POLLPRI | POLLRDHUP | POLLHUP | POLLERR))
+        atomic_store(&d->ended, true); // then looks at the word, which a reader clears before it
+                                       // looks here: one of the two sees the other
     if (events & (POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR))
         ran += poll_word_edge(&d->read);
     if (events & (POLLOUT | POLLHUP | POLLERR))

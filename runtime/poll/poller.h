@@ -59,6 +59,7 @@ void poll_word_disarm(struct poll_word *w, struct poll_waiter *waiter);
 /* One registered descriptor. */
 struct poll_desc {
     struct poll_word read, write;
+    _Atomic bool ended; // by an edge, before the word says so: end of stream, error, urgent
     _Atomic uint32_t generation; // raised when the slot's use ends
     uint32_t slot;               // const
     int fd;                      // set at open, before it is registered; -1: free

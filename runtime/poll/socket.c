@@ -21,6 +21,7 @@ static const int64_t port_wait_ns = 300 * RT_MS, port_retry_ns = 10 * RT_MS;
 struct socket_conn {
     struct rt_conn base;
     struct poll_desc *desc;
+    bool tcp; // set by who connects or accepts, then const
 };
 
 struct socket_listener {
@@ -157,6 +158,7 @@ static void connected(struct socket_conn *c, bool tcp)
     struct sockaddr_storage a;
     socklen_t len;
     char local[ADDRESS_TEXT] = "", remote[ADDRESS_TEXT] = "";
+    c->tcp = tcp;
     if (tcp) // what fails here because the peer is gone shows at the first read
         (void)sys_set_option(c->desc->fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (sys_local(c->desc->fd, &a, &len) == 0)
@@ -308,6 +310,16 @@ static ssize_t socket_try_writev(struct rt_conn *base, const struct iovec *parts
     return sys_sendv(conn_of(base)->desc->fd, parts, count);
 }
 
+/* A short read of TCP has emptied the socket: what comes later makes an edge later than the one that
+ * was consumed before the read. Not so for an end, an error or urgent data, which stop a read short
+ * although more can be had: their edge may be the one that was consumed. (Unix sockets also stop
+ * short where descriptors are passed.) */
+static bool socket_is_drained(struct rt_conn *base)
+{
+    struct socket_conn *c = conn_of(base);
+    return c->tcp && !atomic_load(&c->desc->ended);
+}
+
 static bool socket_is_readable(struct rt_conn *base)
 {
     char byte;
@@ -340,6 +352,7 @@ const struct rt_net_world net_real = {
     .dial = socket_dial,
     .try_read = socket_try_read,
     .try_writev = socket_try_writev,
+    .is_drained = socket_is_drained,
     .is_readable = socket_is_readable,
     .shut_write = socket_shut_write,
     .shut = socket_shut,

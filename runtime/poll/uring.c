@@ -74,7 +74,7 @@ static int watch_locked(int fd, uint32_t events, uint64_t tag)
 static int watch_desc_locked(struct poll_desc *d)
 {
     d->in_kernel = true;
-    return watch_locked(d->fd, POLLIN | POLLOUT | POLLRDHUP, poll_desc_tag(d));
+    return watch_locked(d->fd, POLLIN | POLLPRI | POLLOUT | POLLRDHUP, poll_desc_tag(d));
 }
 
 static void uring_stop(void)

@@ -15,8 +15,7 @@ unsigned poll_word_take(struct poll_word *w, unsigned bits)
 {
     if ((atomic_load_explicit(&w->value, memory_order_acquire) & bits) == 0)
         return 0;
-    return (unsigned)(atomic_fetch_and_explicit(&w->value, ~(uintptr_t)bits, memory_order_acq_rel) &
-                      bits);
+    return (unsigned)(atomic_fetch_and(&w->value, ~(uintptr_t)bits) & bits);
 }
 
 /* Put `who` beside the bits that are there, unless one of `bits` is. */
@@ -57,7 +56,7 @@ unsigned poll_word_wait(struct poll_word *w, unsigned bits, enum park_reason rea
 
 static int set(struct poll_word *w, unsigned bit)
 {
-    uintptr_t seen = atomic_load_explicit(&w->value, memory_order_acquire);
+    uintptr_t seen = atomic_load(&w->value); // in order with poll_desc.ended
     uintptr_t next;
     do {
         if (seen & bit)

@@ -1,0 +1,188 @@
+/* Streams at their edges, over both forms of the poller: ends right behind bytes, urgent bytes,
+ * readers that stop. */
+#include "tests/support/rt_test.h"
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <rt/alloc.h>
+#include <rt/net.h>
+#include <rt/sync.h>
+#include <rt/time.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LONG (60 * RT_SECOND)
+
+static struct rt_listener *listen_somewhere(void)
+{
+    struct rt_listener *l;
+    struct why why = {""};
+    if (rt_listen("127.0.0.1:0", &l, &why) != 0)
+        fail_msg("%s", why.text);
+    return l;
+}
+
+/* ---- the end right behind the last bytes ---- */
+
+enum { STREAMS = 600 };
+
+struct short_streams {
+    const char *address;
+    struct rt_waitgroup done;
+    int refused;
+};
+
+/* Some bytes and the end, at once or with a pause between in which the reader may or may not come. */
+static void write_short_streams(void *arg)
+{
+    struct short_streams *s = arg;
+    for (int i = 0; i < STREAMS; i++) {
+        struct rt_conn *c;
+        if (rt_dial(s->address, rt_after_ns(LONG), &c, NULL) != 0 ||
+            rt_conn_write(c, "hello", 5) != 0) {
+            s->refused++;
+            break;
+        }
+        for (int n = 0; n < i % 7; n++)
+            rt_yield();
+        if (i % 2)
+            rt_conn_close(c);
+        else
+            (void)rt_conn_shut_write(c); // then the unref closes
+        rt_conn_unref(c);
+    }
+    rt_waitgroup_done(&s->done);
+}
+
+static void an_end_right_behind_the_bytes_is_seen(void **state)
+{
+    (void)state;
+    struct rt_listener *l = listen_somewhere();
+    struct short_streams s = {.address = rt_listener_address(l)};
+    rt_waitgroup_add(&s.done, 1);
+    assert_int_equal(rt_go("writer", write_short_streams, &s), 0);
+    for (int i = 0; i < STREAMS; i++) {
+        struct rt_conn *c;
+        char buf[64];
+        size_t have = 0;
+        ssize_t n;
+        assert_int_equal(rt_accept(l, &c), 0);
+        rt_conn_set_read_deadline(c, rt_after_ns(LONG));
+        for (int turns = 0; turns < i % 5; turns++)
+            rt_yield();
+        while ((n = rt_conn_read(c, buf + have, sizeof(buf) - have)) > 0)
+            have += (size_t)n;
+        if (n != 0 || have != 5)
+            fail_msg("stream %d ended with %zd after %zu bytes", i, n, have);
+        rt_conn_unref(c);
+    }
+    assert_int_equal(rt_waitgroup_wait(&s.done, rt_after_ns(LONG)), 0);
+    assert_int_equal(s.refused, 0);
+    rt_listener_close(l);
+}
+
+/* A client without the runtime: what a peer may do that we never do. */
+static int raw_client(const struct rt_listener *l)
+{
+    const char *port = strrchr(rt_listener_address(l), ':') + 1;
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)atoi(port)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+/* The urgent byte itself is lost, as the socket interface has it; nothing else is, and nobody waits. */
+static void bytes_behind_an_urgent_one_are_read(void **state)
+{
+    (void)state;
+    struct rt_listener *l = listen_somewhere();
+    for (int i = 0; i < 20; i++) {
+        int fd = raw_client(l);
+        struct rt_conn *c;
+        char buf[64] = "";
+        assert_int_equal(rt_accept(l, &c), 0);
+        rt_conn_set_read_deadline(c, rt_after_ns(LONG));
+        assert_int_equal(send(fd, "ab", 2, 0), 2);
+        assert_int_equal(send(fd, "!", 1, MSG_OOB), 1);
+        assert_int_equal(send(fd, "cd", 2, 0), 2);
+        for (size_t have = 0; have < 4;) {
+            ssize_t n = rt_conn_read(c, buf + have, sizeof(buf) - have - 1);
+            if (n <= 0)
+                fail_msg("read gave %zd after \"%s\"", n, buf);
+            have += (size_t)n;
+        }
+        assert_string_equal(buf, "abcd");
+        close(fd);
+        rt_conn_unref(c);
+    }
+    rt_listener_close(l);
+}
+
+/* ---- readers that stop ---- */
+
+/* What a peer can send before nobody takes it any more is bounded, by the kernel's buffers and ours;
+ * when the reader comes back, every byte is there. */
+static void a_reader_that_stops_stops_its_peer(void **state)
+{
+    (void)state;
+    enum { PIECE = 16384, SOCKET_BUFFERS_MAX = 16 << 20 };
+    struct rt_listener *l = listen_somewhere();
+    struct rt_conn *reader, *writer;
+    assert_int_equal(rt_dial(rt_listener_address(l), rt_after_ns(LONG), &writer, NULL), 0);
+    assert_int_equal(rt_accept(l, &reader), 0);
+    rt_conn_set_read_deadline(reader, rt_after_ns(LONG));
+    uint8_t *piece = rt_alloc(PIECE), *got = rt_alloc(PIECE);
+    size_t sent = 0, read = 0;
+    assert_int_equal(rt_conn_read(reader, got, rt_conn_write(writer, "x", 1) == 0), 1);
+    for (;;) { // until half a second brings no room
+        for (size_t i = 0; i < PIECE; i++)
+            piece[i] = (uint8_t)((sent + i) * 31 >> 3);
+        ssize_t n = rt_conn_try_writev(writer, &(struct iovec){piece, PIECE}, 1);
+        if (n == -EAGAIN &&
+            rt_conn_wait(writer, RT_CONN_WRITABLE, rt_after_ns(500 * RT_MS)) == -ETIMEDOUT)
+            break;
+        assert_true(n > 0 || n == -EAGAIN);
+        sent += n > 0 ? (size_t)n : 0;
+        assert_true(sent < SOCKET_BUFFERS_MAX);
+    }
+    assert_int_equal(rt_conn_shut_write(writer), 0);
+    for (ssize_t n; (n = rt_conn_read(reader, got, PIECE)) != 0;) {
+        assert_true(n > 0);
+        for (ssize_t i = 0; i < n; i++)
+            if (got[i] != (uint8_t)((read + (size_t)i) * 31 >> 3))
+                fail_msg("byte %zu is wrong", read + (size_t)i);
+        read += (size_t)n;
+    }
+    assert_int_equal(read, sent);
+    rt_free(piece);
+    rt_free(got);
+    rt_conn_unref(writer);
+    rt_conn_unref(reader);
+    rt_listener_close(l);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_end_right_behind_the_bytes_is_seen),
+    cmocka_unit_test(bytes_behind_an_urgent_one_are_read),
+    cmocka_unit_test(a_reader_that_stops_stops_its_peer),
+};
+RT_TEST_GROUP(group, tests)
+
+int main(void)
+{
+    static const struct {
+        enum rt_poller poller;
+        const char *name;
+    } forms[] = {{RT_POLLER_EPOLL, "epoll"}, {RT_POLLER_URING, "io_uring"}};
+    int failed = 0;
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        printf("# over %s\n", forms[i].name);
+        failed += rt_test_main(&(struct rt_options){.poller = forms[i].poller, .procs = 2}, group);
+    }
+    return failed != 0;
+}

@@ -14,8 +14,8 @@
  *
  * Whoever tests the count and the handler run on the same thread, so program order is enough. */
 #include "runtime/sched/preempt.h"
-#include "runtime/inspect/dump.h"
 #include "runtime/sched/audit.h"
+#include "runtime/sched/fault.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/switch.h"
 #include "runtime/sched/torture.h"
@@ -42,7 +42,7 @@ unsigned preempt_save_mask __attribute__((visibility("hidden")));
 static struct {
     bool able;          // this build, CPU and world can; set before start, then const
     _Atomic bool async; // signals are used at all: rt_set_preempt
-    struct sigaction old_urg, old_segv, old_bus;
+    struct sigaction old_urg;
 } preempt;
 
 enum { NEED_ASK_AGAIN_NS = PREEMPT_NEED_MIN_RUN_NS };
@@ -138,49 +138,6 @@ void preempt_by_need(void)
     preempt_request(longest, PREEMPT_NEED);
 }
 
-/* Text for a dying process: no malloc, no stdio lock. */
-static void say(const char *format, ...)
-{
-    char line[512];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(line, sizeof(line), format, args);
-    va_end(args);
-    size_t len = n < 0 ? 0 : (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1;
-    ssize_t written = write(STDERR_FILENO, line, len);
-    (void)written; // nobody left to tell
-}
-
-static const char *name_of(const struct g *gp) { return gp->name ? gp->name : "?"; }
-
-static void on_fault(int number, siginfo_t *info, void *context)
-{
-    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
-    uintptr_t at = (uintptr_t)info->si_addr, pc = (uintptr_t)regs[REG_RIP];
-    struct g *hit = info->si_code > 0 ? stack_g_of(at) : NULL;
-    struct g *gp = stack_g_of((uintptr_t)regs[REG_RSP]);
-    if (hit && at < stack_slot_of(hit) + STACK_GUARD) {
-        // The stack pointer may itself be below its slot already: the guard tells whose it is.
-        say("goroutine %llu (%s) overflowed its stack of %u KiB at pc 0x%lx\n",
-            (unsigned long long)hit->id, name_of(hit), STACK_SLOT >> 10, (unsigned long)pc);
-        sched_dump_fault_to_fd(STDERR_FILENO, hit, pc, (uintptr_t)regs[REG_RBP]);
-        signal(SIGABRT, SIG_DFL);
-        abort();
-    }
-    struct sigaction *old = number == SIGBUS ? &preempt.old_bus : &preempt.old_segv;
-    if (old->sa_flags & SA_SIGINFO) { // a sanitizer's, which says more than we can
-        old->sa_sigaction(number, info, context);
-        return;
-    }
-    say("%s at address 0x%lx, pc 0x%lx", number == SIGBUS ? "SIGBUS" : "SIGSEGV", (unsigned long)at,
-        (unsigned long)pc);
-    if (gp)
-        say(", goroutine %llu (%s)", (unsigned long long)gp->id, name_of(gp));
-    say("\n");
-    signal(number, SIG_DFL); // and the instruction runs again, for the core file
-    sched_dump_fault_to_fd(STDERR_FILENO, gp, pc, (uintptr_t)regs[REG_RBP]);
-}
-
 static size_t signal_stack_bytes(void)
 {
     size_t least = getauxval(AT_MINSIGSTKSZ);
@@ -230,19 +187,16 @@ int preempt_start(struct why *why)
     store_relaxed(&preempt.async, preempt.able && !sched.options.no_async_preempt);
     struct sigaction urg = {.sa_sigaction = on_urgent,
                             .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
-    struct sigaction fault = {.sa_sigaction = on_fault,
-                              .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigemptyset(&urg.sa_mask);
-    sigemptyset(&fault.sa_mask);
-    if (sigaction(SIGURG, &urg, &preempt.old_urg) != 0 ||
-        sigaction(SIGSEGV, &fault, &preempt.old_segv) != 0 ||
-        sigaction(SIGBUS, &fault, &preempt.old_bus) != 0) {
+    if (sigaction(SIGURG, &urg, &preempt.old_urg) != 0) {
         int err = errno;
         why_set(why, "cannot install signal handlers: errno %d", err);
         return -err;
     }
-    torture_start();
-    return 0;
+    int err = fault_start(why);
+    if (!err)
+        torture_start();
+    return err;
 }
 
 void rt_set_preempt(bool on) { store_relaxed(&preempt.async, on && preempt.able); }
@@ -253,6 +207,5 @@ void preempt_stop(void)
 {
     torture_stop();
     sigaction(SIGURG, &preempt.old_urg, NULL);
-    sigaction(SIGSEGV, &preempt.old_segv, NULL);
-    sigaction(SIGBUS, &preempt.old_bus, NULL);
+    fault_stop();
 }

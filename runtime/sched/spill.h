@@ -45,6 +45,20 @@ enum {
     SPILL_AFTER_MS = 1000,
 };
 
+/* ---- of a run ---- */
+
+/* What this run's options and KVD_SPILL ask for: is a memory file wanted? Then stack.c makes one, or
+ * says why it cannot. Called in this order: wanted, refuse perhaps, start, stop. */
+bool spill_is_wanted(void);
+void spill_refuse(const char *why);
+/* 0 or -errno: no room for the table of slots. */
+int spill_start(uint32_t slots);
+void spill_stop(void);
+
+/* The thread that finds who is parked for long; returns when the runtime stops. Woken by break. */
+void spill_run(void);
+void spill_break(void);
+
 /* Is this run one that can spill, and if not, why not, in a few words. spill_after_ns: how long a
  * goroutine is parked before; RT_FOREVER: never; 0: at every park, before its P does anything else.
  * Context: any thread. */
@@ -52,6 +66,19 @@ bool spill_is_able(void);
 const char *spill_why(void);
 void spill_set_after_ns(int64_t ns);
 int64_t spill_get_after_ns(void);
+
+struct spill_stats {
+    uint64_t spilled, restored, strays; // how often; a stray is a restore for a stranger
+    uint64_t away, away_bytes;          // now: goroutines, and what their copies take
+    uint64_t trimmed;                   // stacks of which pages below the stack pointer went
+};
+void spill_read_stats(struct spill_stats *out);
+
+/* ---- of a goroutine ---- */
+
+/* Spill gp now, if it is parked and may be; true when it is away. What the policy adds (how long it is
+ * parked, whether a stranger was there) is not asked.  Context: any thread; never parks. */
+bool spill_try(struct g *gp);
 
 /* Bytes of gp's stack that lie in a copy; 0 when the stack is in its slot.  Context: signal-safe. */
 size_t spill_bytes_of(const struct g *gp);
@@ -61,9 +88,6 @@ size_t spill_bytes_of(const struct g *gp);
  * had been away.  Context: any; never parks; signal-safe. */
 bool spill_touch(const void *at, size_t len);
 
-struct spill_stats {
-    uint64_t spilled, restored, strays; // how often; a stray is a restore for a stranger
-    uint64_t away, away_bytes;          // now: goroutines, and what their copies take
-    uint64_t trimmed;                   // stacks of which pages below the stack pointer went
-};
-void spill_read_stats(struct spill_stats *out);
+/* A trap at gp's stack, above the guard. True: the stack is there (now, or again already), the
+ * instruction may be tried once more.  Context: signal handler. */
+bool spill_serve_trap(struct g *gp, uintptr_t at);

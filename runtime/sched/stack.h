@@ -3,7 +3,12 @@
  *
  * From the stack pointer alone one gets the G, at any instruction, in a signal handler too. Slots are
  * guarded once, at first use, and kept for reuse: what a spawn costs is decided by finding a slot
- * whose top page is already there (warm), so free slots are taken newest first. */
+ * whose top page is already there (warm), so free slots are taken newest first.
+ *
+ *     P: free, then spare (a full batch) <-- batches --> shared: warm, then cold <-- never used
+ *
+ * A batch moves as a whole, by one lock and two links, so a P whose goroutines come and go takes and
+ * gives without an atomic instruction. */
 #pragma once
 #include "rt/why.h"
 #include "runtime/sched/gmp.h"
@@ -16,10 +21,14 @@ enum { STACK_SLOT = 256 << 10 }; // instrumented frames are several times as big
 enum { STACK_SLOT = 64 << 10 };
 #endif
 enum {
-    STACK_GUARD = 16 << 10,   // Debian's libraries do not probe their frames; few are bigger
-    STACK_FREE_MAX = 64,      // warm slots a P keeps; half go to the shared list beyond that
-    STACK_MIN_ROOM = 6 << 10, // below the stack pointer for an injected preemption
-    STACK_WARM_MAX = 4096,    // slots on the shared list that keep their pages
+    STACK_PAGE = 4096,
+    STACK_GUARD = 16 << 10, // Debian's libraries do not probe their frames; few are bigger
+    STACK_ROOM = STACK_SLOT - STACK_GUARD,
+    STACK_BATCH = 32,
+    STACK_FREE_MAX = 2 * STACK_BATCH, // warm slots a P keeps
+    STACK_MIN_ROOM = 6 << 10,         // below the stack pointer for an injected preemption
+    STACK_WARM_MAX = 4096,            // slots on the shared list that keep their pages
+    STACK_WARM_SPARE = 256,           // of these, unused for a while: they go slowly
 };
 
 extern uintptr_t stack_arena; // first slot; 0 when there is no arena
@@ -38,9 +47,16 @@ static inline uintptr_t stack_slot_of(const struct g *gp)
     return stack_arena + (uintptr_t)(gp - stack_table) * STACK_SLOT;
 }
 
-/* Reserve `slots` slots. 0 or -errno with why.  Context: before any M runs. */
+/* Reserve `slots` slots. 0 or -errno with why. Where the kernel has no guards that are free (markers,
+ * Linux 6.13), each takes two of the process's mappings: then there are only as many slots as
+ * vm.max_map_count allows, and stack_guard_why says so. KVD_STACK_GUARD=mprotect asks for that.
+ * Context: before any M runs. */
 int stack_reserve(uint32_t slots, struct why *why);
 void stack_release(void);
+
+/* How slots are guarded, and how many there are at most, in a few words. */
+const char *stack_guard_why(void);
+uint32_t stack_slots(void);
 
 /* A G with a guarded slot, or NULL when all are in use (some may lie in other Ps' caches). The
  * fields of its last use are still there.  Context: owner P; never parks. */
@@ -55,6 +71,8 @@ static inline uintptr_t stack_top_of(const struct g *gp)
     uintptr_t slot = (uintptr_t)(gp - stack_table);
     return stack_slot_of(gp) + STACK_SLOT - STAGGER_BYTES * (slot % STAGGER_STEPS) - 64;
 }
+
+/* ---- stacks that are elsewhere, or held: spill.c ---- */
 
 /* gp is about to run, and its `away` says that its stack may be elsewhere, or held.
  * Context: the M that is about to run it; never parks. */
@@ -82,7 +100,17 @@ bool stack_hold(struct g *gp, struct stack_view *view);
 bool stack_hold_stopped(struct g *gp, struct stack_view *view);
 void stack_unhold(struct g *gp);
 
+/* ---- */
+
 /* How many slots were ever used: for dumps.  Context: signal-safe. */
 uint32_t stack_used_slots(void);
-/* Give pages of long unused slots back, a batch at a time. Context: sysmon. */
-void stack_trim(void);
+/* Give pages of unused slots back, of `batches` at most; true when there are more than are kept. Once
+ * a second or so, or again while it says true.  Context: sysmon. */
+bool stack_trim(int batches);
+
+/* The memory file behind the arena, -1 when it is private memory; the offset of an address in it. */
+int stack_file(void);
+off_t stack_file_offset(uintptr_t at);
+/* Give [at, at + len) back to the kernel: zeros from now on. 0 or -errno.  Context: signal-safe. */
+int stack_drop_pages(uintptr_t at, size_t len);
+enum { STACK_GUARD_INSTALL = 102, STACK_GUARD_REMOVE = 103 }; // madvise; since Linux 6.13

@@ -16,6 +16,7 @@
 #include "runtime/sched/loop.h"
 #include "runtime/sched/preempt.h"
 #include "runtime/sched/signals.h"
+#include "runtime/sched/spill.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/sysmon.h"
 #include <assert.h>
@@ -79,6 +80,16 @@ static void *sysmon_thread(void *arg)
     return NULL;
 }
 
+static void *spill_thread(void *arg)
+{
+    (void)arg;
+    quiet_begin();
+    spill_run();
+    quiet_end();
+    atomic_fetch_sub(&sched.live_ms, 1);
+    return NULL;
+}
+
 static void *m_thread(void *arg)
 {
     struct m *m = arg;
@@ -116,9 +127,11 @@ static int start_thread(pthread_t *out, void *(*fn)(void *arg), void *arg)
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-    // It sets its own mask once it has a stack for signals.
+    // It sets its own mask once it has a stack for signals. Any thread may touch a stack that is away.
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     atomic_fetch_add(&sched.live_ms, 1);
     int err = pthread_create(out, &attr, fn, arg);
@@ -270,12 +283,13 @@ static void run_simulated(void)
 
 static int run_real(struct why *why)
 {
-    pthread_t thread;
+    pthread_t thread, spiller;
     int err = start_thread(&thread, sysmon_thread, NULL);
     if (err) {
         why_set(why, "cannot start a thread: errno %d", err);
         return -err;
     }
+    bool spills = start_thread(&spiller, spill_thread, NULL) == 0; // else stacks stay in place
     runq_put(&sched.ps[0].ring, sched.main_g);
     start_m(&sched.ps[0], false);
     while (!load_seq(&sched.stopping)) {
@@ -289,6 +303,7 @@ static int run_real(struct why *why)
     int64_t patience = clock_real_now_ns() + END_PATIENCE_NS;
     while (load_seq(&sched.live_ms) > 0 && clock_real_now_ns() < patience) {
         sysmon_break();
+        spill_break();
         idle_break_poll();
         for (struct m *m = load_acquire(&sched.all_ms); m; m = m->all_next) {
             store_release(&m->wake, 1);
@@ -301,9 +316,13 @@ static int run_real(struct why *why)
     program.left_behind = load_seq(&sched.live_ms) > 0;
     if (program.left_behind) {
         pthread_detach(thread);
+        if (spills)
+            pthread_detach(spiller);
         return 0;
     }
     pthread_join(thread, NULL);
+    if (spills)
+        pthread_join(spiller, NULL);
     for (struct m *m = load_acquire(&sched.all_ms); m; m = m->all_next)
         pthread_join(m->thread, NULL);
     return 0;

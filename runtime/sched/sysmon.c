@@ -21,6 +21,8 @@ enum {
     DEAF_SLICES = 2,              // it does not hear us: others take what it keeps
     OVERDUE_SLICES = 10,          // the holder of a mutex, too
     TRIM_EVERY_NS = 1000 * 1000 * 1000,
+    TRIM_BATCHES = 1, // some 50 us: others wait for this thread
+    TRIM_BATCHES_IDLE = 32,
 };
 
 static struct {
@@ -134,10 +136,9 @@ void sysmon_run(void)
         for (unsigned i = 0; i < sched.procs; i++)
             did |= look_at(&sched.ps[i], now);
         bool all_idle = load_relaxed(&sched.idle_p_count) == sched.procs;
-        if (now - sysmon.trimmed_ns > TRIM_EVERY_NS) {
-            sysmon.trimmed_ns = now;
-            stack_trim();
-        }
+        if (now - sysmon.trimmed_ns > TRIM_EVERY_NS &&
+            !stack_trim(all_idle ? TRIM_BATCHES_IDLE : TRIM_BATCHES))
+            sysmon.trimmed_ns = now; // else more of it at the next look
         quiet = did ? 0 : quiet + 1;
         int64_t longest = all_idle ? IDLE_TICK_MAX_NS : BUSY_TICK_MAX_NS;
         if (quiet == 0)

@@ -16,18 +16,22 @@ struct
 enum rt_poller { RT_POLLER_AUTO, RT_POLLER_URING, RT_POLLER_EPOLL };
 
 struct rt_options {
-    unsigned procs;               // Ps; 0: what KVD_MAXPROCS says, else the CPUs we may run on
-    unsigned slice_ms;            // a goroutine may run this long before it is preempted; 0: 10
-    bool no_async_preempt;        // only calls into the runtime are preemption points
-    enum rt_poller poller;        // AUTO: what KVD_POLLER (uring, epoll) says, else the default
-    uint32_t max_goroutines;      // stack slots reserved; 0: 1 Mi
+    unsigned procs;          // Ps; 0: what KVD_MAXPROCS says, else the CPUs we may run on
+    unsigned slice_ms;       // a goroutine may run this long before it is preempted; 0: 10
+    bool no_async_preempt;   // only calls into the runtime are preemption points
+    enum rt_poller poller;   // AUTO: what KVD_POLLER (uring, epoll) says, else the default
+    uint32_t max_goroutines; // stack slots reserved; 0: 1 Mi
+    int spill_after_ms;      // a goroutine parked this long keeps its stack as a compact copy;
+                             // RT_SPILL_OFF, RT_SPILL_ALWAYS (at every park); 0: what KVD_SPILL
+                             // (off, always, milliseconds) says, else the default
     const struct rt_world *world; // NULL: the real one
     uint64_t seed;                // of scheduling choices in a simulated world
     bool pin_cpus;                // each P has a CPU of its own; false: what KVD_AFFINITY (1) says
-    uint64_t random_yield;        // seed: at random runtime calls the caller lets others run, to find
-                                  // what an unkind scheduler finds; 0: what KVD_RANDOM_YIELD says
+    uint64_t random_yield; // seed: at random runtime calls the caller lets others run, to find
+                           // what an unkind scheduler finds; 0: what KVD_RANDOM_YIELD says
 };
 enum { RT_PROCS_MAX = 256 };
+enum { RT_SPILL_OFF = -1, RT_SPILL_ALWAYS = -2 };
 
 /* Run fn(arg) as the first goroutine and return when it has returned; other goroutines that still
  * exist are abandoned where they stand. One call at a time per process. Returns fn's result in

@@ -4,10 +4,12 @@
  * takes it back the same way if nobody did, so that a short call with nothing else to do costs two
  * locked instructions. It is handed on at once when something is queued on it or in the global
  * queue, or when nobody else waits for timers and descriptors. */
+#include "runtime/mem/current.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
+#include "runtime/sched/stop.h"
 #include <assert.h>
 
 /* Each call holds a thread. More than this wait in line, without a thread. */
@@ -63,6 +65,7 @@ static void leave_line(void)
 static void enter(struct m *m)
 {
     struct p *p = m->p;
+    mem_use_cache(NULL);
     m->p = NULL;
     m->blocking_p = p;
     store_release(&p->status, P_SYSCALL);
@@ -106,6 +109,8 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg)
     g_nopreempt_begin();
     store_relaxed(&gp->since_ns, load_relaxed(&sched.coarse_ns));
     store_relaxed(&gp->status, G_BLOCKING);
+    struct stop_registers registers;
+    stop_rest(gp, &registers);
     quiet_begin();
     enter(gp->m);
     quiet_end();
@@ -115,6 +120,7 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg)
     quiet_end();
     if (!has_p)
         life_no_p(gp);
+    stop_before_run(gp);
     store_relaxed(&gp->status, G_RUNNING);
     g_nopreempt_end();
     leave_line();

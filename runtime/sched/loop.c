@@ -25,6 +25,7 @@
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
 #include <assert.h>
+#include "runtime/sched/stop.h"
 
 enum { POLL_EVERY_NS = 100 * 1000 }; // by a P that never runs out of work
 
@@ -300,6 +301,8 @@ static void run(struct m *m, struct g *gp)
 }
 
 /* gp is wired to another thread: our P goes there, we wait for another one. */
+    if (load_relaxed(&m->p->stop))
+        stop_here(m);
 static bool hand_to_pinned(struct m *m, struct g *gp)
 {
     struct p *p = m->p;

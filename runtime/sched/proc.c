@@ -14,6 +14,7 @@
 #include "runtime/sched/preempt.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/start.h"
+#include "runtime/sched/stop.h"
 #include "runtime/sched/switch.h"
 #include <assert.h>
 #include <errno.h>
@@ -238,6 +239,7 @@ void life_switch_in(struct m *m, struct g *gp)
 {
     if (__builtin_expect(load_acquire(&gp->away) != AWAY_NOT, false))
         stack_bring_back(gp);
+    stop_before_run(gp);
     gp->m = m;
     store_relaxed(&gp->status, G_RUNNING);
     store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
@@ -342,6 +344,7 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
     gp->created_at = created_at;
     gp->sp = switch_new_stack((void *)stack_top_of(gp));
     fiber_new(gp);
+    stop_born(gp);
     store_release(&gp->status, G_RUNNABLE);
     count_up(&p->spawned, 1);
     return gp;

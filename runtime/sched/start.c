@@ -18,6 +18,7 @@
 #include "runtime/sched/signals.h"
 #include "runtime/sched/spill.h"
 #include "runtime/sched/stack.h"
+#include "runtime/sched/stop.h"
 #include "runtime/sched/sysmon.h"
 #include <assert.h>
 #include <errno.h>
@@ -333,6 +334,7 @@ static void free_all(void)
     const struct sched_poller *poller = load_acquire(&sched.poller);
     if (poller)
         poller->stop();
+    stop_run_ended();
     fiber_free_all();
     for (struct m *m = load_acquire(&sched.all_ms), *next; m; m = next) {
         next = m->all_next;

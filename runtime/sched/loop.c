@@ -24,8 +24,8 @@
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
-#include <assert.h>
 #include "runtime/sched/stop.h"
+#include <assert.h>
 
 enum { POLL_EVERY_NS = 100 * 1000 }; // by a P that never runs out of work
 
@@ -295,14 +295,14 @@ static struct g *sim_find(struct m *m)
 
 static void run(struct m *m, struct g *gp)
 {
+    if (load_relaxed(&m->p->stop))
+        stop_here(m);
     life_switch_in(m, gp);
     fiber_switch(&m->g0_sp, NULL, false, gp->sp, gp, m);
     life_arrive(m);
 }
 
 /* gp is wired to another thread: our P goes there, we wait for another one. */
-    if (load_relaxed(&m->p->stop))
-        stop_here(m);
 static bool hand_to_pinned(struct m *m, struct g *gp)
 {
     struct p *p = m->p;

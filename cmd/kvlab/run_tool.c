@@ -61,11 +61,18 @@ void file_remove_tree(const char *path)
 
 int run_tool(const char *const *argv, const char *log_path, char *said, size_t cap, struct why *why)
 {
+    return run_tool_in(argv, NULL, log_path, said, cap, why);
+}
+
+int run_tool_in(const char *const *argv, const char *const *envp, const char *log_path, char *said,
+                size_t cap, struct why *why)
+{
     struct rt_child *child;
     int status = 0;
     rt_unlink(log_path); // an older one, or none
     int err = rt_spawn(
-        &(struct rt_command){.argv = argv, .stdout_path = log_path, .stderr_path = log_path},
+        &(struct rt_command){
+            .argv = argv, .envp = envp, .stdout_path = log_path, .stderr_path = log_path},
         &child, why);
     if (err)
         return err;

@@ -7,6 +7,9 @@
  * Context: parks. */
 int run_tool(const char *const *argv, const char *log_path, char *said, size_t cap,
              struct why *why);
+/* The same with an environment, which ends in NULL. */
+int run_tool_in(const char *const *argv, const char *const *envp, const char *log_path, char *said,
+                size_t cap, struct why *why);
 
 /* The last `lines` lines of a file, in buf; "" when it cannot be read.  Context: parks. */
 void file_tail(const char *path, int lines, char *buf, size_t cap);

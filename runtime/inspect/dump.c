@@ -1,182 +1,78 @@
 /* inspect/dump.c: every goroutine as text, for people.
  *
  *     goroutine 17 [chan receive, 12.250 s]: wal-writer
+ *         rt_chan_recv+0x61
  *         wal_write_loop+0x4f
  *         goroutine_main+0x6e
  *       created at wal_open+0x1d2
  *
- * Used on the way out, too, so it takes no lock and asks no allocator; it reads goroutines while
- * they run, so a line may be out of date. A parked goroutine's stack is walked by frame pointers
- * from where it was saved, inside its own slot only. */
+ * and in the short form those that are in the same place as one, most numerous first:
+ *
+ *     100 goroutines [select, 0.004 to 12.250 s]: watch-stream
+ *         ...
+ *
+ * Used on the way out, too, so the long form takes no lock and asks no allocator; it reads goroutines
+ * while they run (glance.c), so a line may be out of date. */
 #include "runtime/inspect/dump.h"
 #include "rt/inspect.h"
-#include "runtime/inspect/symbols.h"
-#include "runtime/sched/gmp.h"
+#include "runtime/inspect/places.h"
+#include "runtime/inspect/text.h"
 #include "runtime/sched/stack.h"
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { FRAMES_MAX = 48, SAVED_RBP = 6, SAVED_PC = 7 }; // words above a saved stack pointer
-
-/* Where the text goes: a string or a descriptor. */
-struct sink {
-    struct rt_string *string;
-    int fd;
-    size_t used;
-    char buffer[2048];
+enum {
+    DUMP_MOST = 10 * 1000, // goroutines in the long form; the short one has them all
+    LOOKS_BETWEEN = 64,    // goroutines between two chances for others to run
 };
 
-static void flush(struct sink *s)
+static void put_wait(struct sink *s, const char *before, int64_t ns, const char *after)
 {
-    size_t at = 0;
-    while (!s->string && at < s->used) {
-        ssize_t n = write(s->fd, s->buffer + at, s->used - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break; // nobody reads it
-        at += (size_t)n;
-    }
-    if (s->string)
-        rt_string_append(s->string, s->buffer, s->used);
-    s->used = 0;
+    sink_put(s, "%s%lld.%03lld%s", before, (long long)(ns / RT_SECOND),
+             (long long)(ns % RT_SECOND / RT_MS), after);
 }
 
-static void put(struct sink *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct sink *s, const char *format, ...)
+static void put_goroutine(struct sink *s, struct names *names, const struct glance *at)
 {
-    enum { LINE_MAX_BYTES = 512 };
-    if (sizeof(s->buffer) - s->used < LINE_MAX_BYTES)
-        flush(s);
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(s->buffer + s->used, LINE_MAX_BYTES, format, args);
-    va_end(args);
-    if (n > 0)
-        s->used += (size_t)n < LINE_MAX_BYTES ? (size_t)n : LINE_MAX_BYTES - 1;
+    sink_put(s, "goroutine %llu [%s", (unsigned long long)at->id, text_state(at));
+    if (at->status == G_PARKED || at->status == G_BLOCKING)
+        put_wait(s, ", ", at->waited_ns, " s");
+    sink_put(s, "%s%s]: %s\n", at->urgent ? ", urgent" : "", at->pinned ? ", pinned" : "",
+             at->name ? at->name : "?");
+    text_stack(s, names, at);
+    sink_put(s, "\n");
 }
 
-static const char *const reason_names[PARK_REASONS] = {
-    [PARK_NONE] = "nothing",
-    [PARK_YIELD] = "yield",
-    [PARK_SLEEP] = "sleep",
-    [PARK_CHAN_SEND] = "chan send",
-    [PARK_CHAN_RECV] = "chan receive",
-    [PARK_SELECT] = "select",
-    [PARK_MUTEX] = "mutex",
-    [PARK_RWMUTEX] = "rwmutex",
-    [PARK_COND] = "cond",
-    [PARK_WAITGROUP] = "waitgroup",
-    [PARK_SEM] = "semaphore",
-    [PARK_NOTE] = "note",
-    [PARK_MAILBOX] = "mailbox",
-    [PARK_READ] = "read",
-    [PARK_WRITE] = "write",
-    [PARK_CONN] = "connection",
-    [PARK_FILE] = "file",
-    [PARK_BLOCKING] = "blocking call's turn",
-    [PARK_FOREVER] = "wait",
-};
-
-const char *park_reason_name(enum park_reason reason)
-{
-    return (unsigned)reason < PARK_REASONS ? reason_names[reason] : "?";
-}
-
-static void put_place(struct sink *s, const struct symbols *symbols, const char *before,
-                      uintptr_t pc)
-{
-    uintptr_t offset;
-    const char *name = symbols_find(symbols, pc, &offset);
-    if (name)
-        put(s, "%s%s+0x%lx\n", before, name, (unsigned long)offset);
-    else
-        put(s, "%s0x%lx\n", before, (unsigned long)pc);
-}
-
-/* The words at `frame` are the caller's frame and the return address. */
-static void put_frames(struct sink *s, const struct symbols *symbols, const struct g *gp,
-                       uintptr_t frame)
-{
-    uintptr_t low = stack_slot_of(gp) + STACK_GUARD, high = stack_slot_of(gp) + STACK_SLOT;
-    for (int i = 0; i < FRAMES_MAX; i++) {
-        if (frame < low || frame > high - 16 || frame % 8 != 0)
-            return;
-        uintptr_t next = ((const uintptr_t *)frame)[0], pc = ((const uintptr_t *)frame)[1];
-        if (pc == 0)
-            return;
-        put_place(s, symbols, "    ", pc - 1); // inside the call, not after it
-        if (next <= frame)
-            return;
-        low = frame;
-        frame = next;
-    }
-    put(s, "    ...\n");
-}
-
-static void put_header(struct sink *s, const struct g *gp)
-{
-    uint8_t status = load_relaxed(&gp->status);
-    int64_t waited_ns = sched_now_ns() - load_relaxed(&gp->since_ns);
-    const char *state = "running";
-    bool timed = false;
-    if (status == G_RUNNABLE) {
-        state = "runnable";
-    } else if (status == G_PARKED) {
-        state = park_reason_name(load_relaxed(&gp->reason));
-        timed = true;
-    } else if (status == G_BLOCKING) {
-        state = "blocking call";
-        timed = true;
-    }
-    put(s, "goroutine %llu [%s", (unsigned long long)gp->id, state);
-    if (timed && waited_ns >= 0)
-        put(s, ", %lld.%03lld s", (long long)(waited_ns / RT_SECOND),
-            (long long)(waited_ns % RT_SECOND / RT_MS));
-    put(s, "%s%s]: %s\n", gp->urgent ? ", urgent" : "", gp->pins ? ", pinned" : "",
-        gp->name ? gp->name : "?");
-}
-
-static void put_goroutine(struct sink *s, const struct symbols *symbols, const struct g *gp,
-                          const struct g *self, uintptr_t pc, uintptr_t frame)
-{
-    put_header(s, gp);
-    if (gp == self) {
-        if (pc)
-            put_place(s, symbols, "    ", pc);
-        put_frames(s, symbols, gp, frame);
-    } else if (load_acquire(&gp->status) == G_PARKED) {
-        const uintptr_t *saved = gp->sp;
-        uintptr_t low = stack_slot_of(gp) + STACK_GUARD;
-        if ((uintptr_t)saved >= low && (uintptr_t)saved < low + STACK_SLOT - STACK_GUARD - 64) {
-            put_place(s, symbols, "    ", saved[SAVED_PC] - 1);
-            put_frames(s, symbols, gp, saved[SAVED_RBP]);
-        }
-    }
-    if (gp->created_at)
-        put_place(s, symbols, "  created at ", (uintptr_t)gp->created_at - 1);
-    put(s, "\n");
-}
-
+/* `self` first: it has most to say. */
 static void dump(struct sink *s, const struct g *self, uintptr_t pc, uintptr_t frame)
 {
-    struct symbols symbols;
-    if (!stack_arena)
+    struct names names;
+    struct glance at;
+    uint32_t slots = glance_slots(), shown = 0, left_out = 0;
+    if (slots == 0)
         return;
-    symbols_open(&symbols);
-    put(s, "goroutines:\n\n");
-    if (self) // first who has most to say
-        put_goroutine(s, &symbols, self, self, pc, frame);
-    uint32_t used = stack_used_slots();
-    for (uint32_t i = 0; i < used; i++) {
-        const struct g *gp = &stack_table[i];
-        if (gp != self && load_acquire(&gp->status) != G_FREE)
-            put_goroutine(s, &symbols, gp, self, 0, 0);
+    names_open(&names);
+    sink_put(s, "goroutines:\n\n");
+    if (self) {
+        glance_at_self(self, pc, frame, &at);
+        put_goroutine(s, &names, &at);
     }
-    symbols_close(&symbols);
-    flush(s);
+    for (uint32_t i = 0; i < slots; i++) {
+        struct g *gp = glance_slot(i);
+        if (s->string && i % LOOKS_BETWEEN == 0)
+            g_check_preempt();
+        if (gp == self)
+            continue;
+        if (shown == DUMP_MOST)
+            left_out += load_relaxed(&gp->status) != G_FREE;
+        else if (glance_at(gp, &at)) {
+            put_goroutine(s, &names, &at);
+            shown++;
+        }
+    }
+    if (left_out)
+        sink_put(s, "... and %u more\n", left_out);
+    names_close(&names);
+    sink_flush(s);
 }
 
 void sched_dump_to_fd(int fd)
@@ -194,9 +90,54 @@ void sched_dump_fault_to_fd(int fd, const struct g *gp, uintptr_t pc, uintptr_t 
 void rt_dump(struct rt_string *out)
 {
     struct sink s = {.string = out, .fd = -1};
-    g_nopreempt_begin(); // its stack is being read
     dump(&s, g_self(), 0, (uintptr_t)__builtin_frame_address(0));
-    g_nopreempt_end();
+}
+
+static void put_place(struct sink *s, struct names *names, const struct place *place)
+{
+    const struct glance *at = &place->first;
+    sink_put(s, "%u goroutine%s [%s", place->count, place->count == 1 ? "" : "s", text_state(at));
+    if (at->status == G_PARKED || at->status == G_BLOCKING) {
+        put_wait(s, ", ", place->least_wait_ns, "");
+        put_wait(s, " to ", place->most_wait_ns, " s");
+    }
+    sink_put(s, "]: %s\n", at->name ? at->name : "?");
+    text_stack(s, names, at);
+    sink_put(s, "\n");
+}
+
+void rt_dump_short(struct rt_string *out)
+{
+    struct sink s = {.string = out, .fd = -1};
+    struct places places = {0};
+    struct names names;
+    struct glance at;
+    uint32_t slots = glance_slots(), count = 0;
+    struct g *self = g_self();
+    for (uint32_t i = 0; i < slots; i++) {
+        struct g *gp = glance_slot(i);
+        if (i % LOOKS_BETWEEN == 0)
+            g_check_preempt();
+        if (gp == self)
+            glance_at_self(self, 0, (uintptr_t)__builtin_frame_address(0), &at);
+        else if (!glance_at(gp, &at))
+            continue;
+        struct place *place = places_of(&places, &at, true);
+        if (place)
+            place_add(place, &at);
+        count++;
+    }
+    places_sort(&places);
+    names_open(&names);
+    sink_put(&s, "%u goroutines in %u places:\n\n", count, places.count);
+    for (uint32_t i = 0; i < places.count; i++)
+        put_place(&s, &names, places.all[i]);
+    if (places.uncounted)
+        sink_put(&s, "... and %llu goroutines in other places\n",
+                 (unsigned long long)places.uncounted);
+    names_close(&names);
+    sink_flush(&s);
+    places_deinit(&places);
 }
 
 void rt_stats(struct rt_stats *out)

@@ -4,6 +4,7 @@
  * takes it back the same way if nobody did, so that a short call with nothing else to do costs two
  * locked instructions. It is handed on at once when something is queued on it or in the global
  * queue, or when nobody else waits for timers and descriptors. */
+#include "runtime/inspect/trace.h"
 #include "runtime/mem/current.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
@@ -73,8 +74,10 @@ static void enter(struct m *m)
     full_barrier();
     bool wanted = runq_len(&p->ring) || runq_len(&p->urgent) || load_relaxed(&p->next) ||
                   load_relaxed(&p->resume) || globq_len() > 0 || !load_seq(&sched.poll_taken);
-    if (wanted && idle_retake(p))
+    if (wanted && idle_retake(p)) {
+        trace_hand_off(m, p->index);
         idle_hand_off(p);
+    }
 }
 
 /* False: we come back without a P. */
@@ -112,11 +115,13 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg)
     struct stop_registers registers;
     stop_rest(gp, &registers);
     quiet_begin();
+    trace_block(gp->m, gp);
     enter(gp->m);
     quiet_end();
     int64_t result = fn(arg);
     quiet_begin();
     bool has_p = leave(gp->m);
+    trace_unblock(gp->m, gp);
     quiet_end();
     if (!has_p)
         life_no_p(gp);

@@ -1,5 +1,6 @@
 /* sched/idle.c: sleeping and waking. The proof is at the top of idle.h; letters refer to it. */
 #include "runtime/sched/idle.h"
+#include "runtime/inspect/trace.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/loop.h"
 #include "runtime/sched/preempt.h"
@@ -235,7 +236,9 @@ bool idle_await_p(struct m *m)
             idle_attach(m, p);
             return true;
         }
+        trace_wait(m, false);
         futex_wait(&m->wake, 0, RT_FOREVER);
+        trace_woken(m);
     }
 }
 
@@ -300,10 +303,12 @@ static void wait_for_events(struct m *m)
         if (load_seq(&sched.stopping))
             break;
         const struct sched_poller *poller = load_acquire(&sched.poller);
+        trace_wait(m, true);
         if (poller)
             poller->poll(SCHED_NO_P, until);
         else
             futex_wait(&sched.poll_word, 0, until);
+        trace_woken(m);
         store_relaxed(&sched.poll_word, 0);
         int64_t now = clock_real_now_ns();
         store_relaxed(&sched.coarse_ns, now);

@@ -20,6 +20,7 @@
 #include "runtime/sched/loop.h"
 #include "rt/alloc.h"
 #include "rt/sim.h"
+#include "runtime/inspect/trace.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
@@ -160,6 +161,7 @@ static struct g *steal_from(struct p *victim, struct p *p)
     if (gp) {
         count_up(&p->steals, 1);
         count_up(&p->stolen, moved);
+        trace_steal(m_self(), victim->index, moved);
     }
     return gp;
 }

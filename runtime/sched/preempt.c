@@ -14,6 +14,7 @@
  *
  * Whoever tests the count and the handler run on the same thread, so program order is enough. */
 #include "runtime/sched/preempt.h"
+#include "runtime/inspect/glance.h"
 #include "runtime/sched/audit.h"
 #include "runtime/sched/fault.h"
 #include "runtime/sched/stack.h"
@@ -80,6 +81,7 @@ static void on_urgent(int signal_number, siginfo_t *info, void *context)
     struct m *m = gp ? gp->m : m_self(); // a scheduler's stack: the thread-local is its own
     if (!m)
         return;
+    glance_on_signal(gp, (uintptr_t)regs[REG_RIP], (uintptr_t)regs[REG_RBP]);
     // Taken also when it is of no use now, or nobody would signal this M for need again.
     uint8_t kind = atomic_exchange_explicit(&m->preempt_want, PREEMPT_NONE, memory_order_relaxed);
     uint8_t gust = torture_gust(!gp);

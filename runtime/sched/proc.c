@@ -5,6 +5,7 @@
  * who arrives finishes for the one who left (arrive): only then are its registers saved, so only
  * then may anybody else see it as parked or runnable. */
 #include "runtime/sched/proc.h"
+#include "runtime/inspect/trace.h"
 #include "runtime/sched/audit.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
@@ -154,6 +155,7 @@ static void finish_preempted(struct m *m, struct g *gp, bool by_need)
 {
     struct p *p = m->p;
     store_relaxed(&gp->status, G_RUNNABLE);
+    trace_ready(m, gp);
     if (sched.simulated) {
         loop_sim_put(gp);
     } else if (by_need) { // back to the head, with the rest of its slice
@@ -244,6 +246,7 @@ void life_switch_in(struct m *m, struct g *gp)
     store_relaxed(&gp->status, G_RUNNING);
     store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
     count_up(&m->p->switches, 1);
+    trace_run(m, gp);
     store_relaxed(&m->cur, gp);
 }
 
@@ -254,6 +257,7 @@ static void leave(struct g *gp, enum left how)
     struct m *m = gp->m;
     m->left = how;
     m->left_g = gp;
+    trace_stop(m, gp, how);
     struct g *to = pick_fast(m);
     if (to) {
         life_switch_in(m, to);
@@ -274,6 +278,7 @@ FIBER_ENDS _Noreturn static void leave_for_good(struct g *gp)
     fiber_release(gp);
     m->left = LEFT_EXIT;
     m->left_g = gp;
+    trace_stop(m, gp, LEFT_EXIT);
     struct g *to = pick_fast(m);
     if (to)
         life_switch_in(m, to);
@@ -371,6 +376,7 @@ static int start(const char *name, void (*fn)(void *arg), void *arg, bool urgent
     struct g *gp = life_new(p, name, fn, arg, urgent, from);
     if (gp) {
         fiber_release(gp);
+        trace_go(self->m, gp);
         queue_new(p, gp);
     }
     quiet_end();
@@ -428,12 +434,14 @@ void sched_park(bool (*commit)(struct g *gp, void *arg), void *arg, enum park_re
 void life_queue(struct g *gp)
 {
     store_relaxed(&gp->status, G_RUNNABLE);
+    struct g *self = g_self();
+    struct m *m = self ? self->m : m_self();
+    if (m)
+        trace_ready(m, gp);
     if (sched.simulated) {
         loop_sim_put(gp);
         return;
     }
-    struct g *self = g_self();
-    struct m *m = self ? self->m : m_self();
     struct p *p = m ? m->p : NULL;
     if (!m) { // a thread of none of ours
         globq_put(gp);

@@ -6,6 +6,7 @@
  * One that sits in a blocking call or in text that cannot be interrupted is left behind after a
  * while, with everything it may touch; the process cannot start a runtime again then. */
 #include "runtime/sched/start.h"
+#include "runtime/inspect/trace.h"
 #include "rt/alloc.h"
 #include "rt/sim.h"
 #include "runtime/panic/fatal.h"
@@ -335,6 +336,7 @@ static void free_all(void)
     if (poller)
         poller->stop();
     stop_run_ended();
+    trace_end_run();
     fiber_free_all();
     for (struct m *m = load_acquire(&sched.all_ms), *next; m; m = next) {
         next = m->all_next;
@@ -362,6 +364,7 @@ static int run(const struct rt_options *options, void (*first)(void *arg), void 
     if (err)
         return err;
     make_ps();
+    trace_begin_run(sched.procs);
     store_relaxed(&sched.coarse_ns, sched_now_ns());
     err = preempt_start(why);
     if (err) {

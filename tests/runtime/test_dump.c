@@ -6,11 +6,14 @@
 #include <rt/sync.h>
 #include <rt/time.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static char text[1 << 20];
 
 static void run_group(int (*fn)(void *arg), unsigned procs)
 {
@@ -18,15 +21,14 @@ static void run_group(int (*fn)(void *arg), unsigned procs)
     int result = -1;
     if (rt_run(&(struct rt_options){.procs = procs}, fn, NULL, &result, &why) != 0)
         fail_msg("%s", why.text);
-    assert_int_equal(result, 0);
+    if (result != 0)
+        fail_msg("%d, and the last dump was:\n%s", result, text);
 }
 
-static char text[1 << 20];
-
-static void take_dump(void)
+static void take(void (*dump)(struct rt_string *out))
 {
     struct rt_string s = {NULL, 0, 0};
-    rt_dump(&s);
+    dump(&s);
     strncpy(text, rt_string_cstr(&s), sizeof(text) - 1);
     rt_string_deinit(&s);
 }
@@ -44,7 +46,11 @@ static void sleep_long(void *arg)
 }
 
 static int64_t block_a_while(void *arg) { return (int64_t)read(*(int *)arg, &(char){0}, 1); }
-static void block(void *arg) { rt_blocking(block_a_while, arg); }
+static void block(void *arg)
+{
+    volatile int64_t result = rt_blocking(block_a_while, arg); // not the last thing: it stays below
+    (void)result;
+}
 
 static int look(void *arg)
 {
@@ -59,7 +65,7 @@ static int look(void *arg)
     rt_go("disk-reader", block, &ends[0]);
     do { // until all three have come to rest
         rt_yield();
-        take_dump();
+        take(rt_dump);
     } while (!strstr(text, "[chan receive") || !strstr(text, "[sleep") ||
              !strstr(text, "[blocking call"));
     if (write(ends[1], "x", 1) != 1)
@@ -82,11 +88,101 @@ static void names_reasons_places_and_creators_are_in_it(void **state)
         "    rt_sleep_until+0x",
         "  created at look+0x",
         "    look+0x",
+        "    block+0x", // below rt_blocking
 #endif
     };
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         if (!strstr(text, wanted[i]))
             fail_msg("no '%s' in:\n%s", wanted[i], text);
+}
+
+static _Atomic bool spinning, enough;
+
+static __attribute__((noinline)) uint64_t compute_without_a_call(uint64_t n)
+{
+    atomic_store(&spinning, true);
+    while (!atomic_load(&enough))
+        n = n * 6364136223846793005u + 1;
+    return n;
+}
+
+static void compute(void *arg)
+{
+    volatile uint64_t result = compute_without_a_call((uintptr_t)arg);
+    (void)result;
+}
+
+static int look_at_a_computation(void *arg)
+{
+    (void)arg;
+    atomic_store(&spinning, false);
+    atomic_store(&enough, false);
+    rt_go("computation", compute, NULL);
+    while (!atomic_load(&spinning))
+        rt_yield();
+    bool seen = false;
+    for (int i = 0; i < 1000 && !seen; i++) { // its thread may have no CPU when it is asked
+        take(rt_dump);
+        seen = strstr(text, "    compute_without_a_call+0x") != NULL;
+    }
+    atomic_store(&enough, true);
+    return seen ? 0 : -1;
+}
+
+static void who_is_running_elsewhere_shows_its_stack(void **state)
+{
+    (void)state;
+#ifdef RT_TSAN // holds signals back
+    skip();
+#endif
+    run_group(look_at_a_computation, 2);
+    if (!strstr(text, "running]: computation\n"))
+        fail_msg("not seen as running:\n%s", text);
+}
+
+static void who_was_preempted_shows_its_stack(void **state)
+{
+    (void)state;
+#ifdef RT_TSAN
+    skip();
+#endif
+    run_group(look_at_a_computation, 1); // we run, so it is in a queue
+    if (!strstr(text, "runnable]: computation\n"))
+        fail_msg("not seen as runnable:\n%s", text);
+}
+
+static int look_in_short(void *arg)
+{
+    (void)arg;
+    struct rt_chan *c = rt_chan_new(sizeof(int), 0);
+    for (int i = 0; i < 100; i++)
+        rt_go("channel-reader", wait_on_channel, c);
+    for (int i = 0; i < 7; i++)
+        rt_go("long-sleeper", sleep_long, NULL);
+    bool seen = false;
+    for (int i = 0; i < 1000 && !seen; i++) { // until all have come to rest
+        rt_yield();
+        take(rt_dump_short);
+        seen =
+            strstr(text, "\n100 goroutines [chan receive") && strstr(text, "\n7 goroutines [sleep");
+    }
+    return seen ? 0 : -1;
+}
+
+static void the_short_form_counts_who_is_in_the_same_place(void **state)
+{
+    (void)state;
+    run_group(look_in_short, 1);
+    if (strncmp(text, "108 goroutines in 3 places:\n", 28) != 0)
+        fail_msg("a wrong head:\n%s", text);
+    const char *readers = strstr(text, "\n100 goroutines [chan receive, ");
+    const char *sleepers = strstr(text, "\n7 goroutines [sleep, ");
+    const char *self = strstr(text, "\n1 goroutine [running]: main\n");
+    assert_non_null(readers);
+    assert_non_null(sleepers);
+    assert_non_null(self);
+    assert_true(readers < sleepers); // the most numerous first
+    assert_true(sleepers < self);
 }
 
 static int quit_self(void *arg)
@@ -179,6 +275,9 @@ int main(void)
         cmocka_unit_test(sigquit_prints_it_and_the_process_goes_on),
         cmocka_unit_test(a_dying_process_prints_why_and_then_the_dump),
         cmocka_unit_test(names_reasons_places_and_creators_are_in_it),
+        cmocka_unit_test(who_is_running_elsewhere_shows_its_stack),
+        cmocka_unit_test(who_was_preempted_shows_its_stack),
+        cmocka_unit_test(the_short_form_counts_who_is_in_the_same_place),
         cmocka_unit_test(counters_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

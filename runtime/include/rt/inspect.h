@@ -2,9 +2,12 @@
 #pragma once
 #include "rt/alloc.h"
 
-/* Every goroutine: id, name, state, wait reason and time, creation site, stack.
- * Context: any thread of the runtime; never parks. */
+/* Goroutines: id, name, state, wait reason and time, stack, creation site; of more than 10,000 the
+ * rest is only counted. One that runs is asked for its stack by a signal, and has none when it does
+ * not answer at once. The short form counts those that are in the same place as one, most numerous
+ * first.  Context: any thread of the runtime; never parks. */
 void rt_dump(struct rt_string *out);
+void rt_dump_short(struct rt_string *out);
 
 /* SIGQUIT prints the dump to stderr and goes on. Called by rt_run.*/
 struct rt_stats {

@@ -113,6 +113,7 @@ static void init_locked(void)
                      bytes * 2 >> 20);
     }
     store_relaxed(&heap.numbers, 1); // number 0 is no span
+    heap.pages_used = 1;             // the first page's address marks freed blocks (cache.h)
 }
 
 void heap_init(void)

@@ -11,7 +11,7 @@ enum {
     FINE_MAX = 128,     // up to here every grain is a class
     SPREAD_FROM = 4096, // from here on blocks do not start at the same place of every page
     SPREAD_BYTES = 64,
-    BATCH_MAX = 32,
+    BATCH_MAX = 31, // two of them and one place more are 64
     BATCH_BYTES = 32 << 10,
     SPAN_PAGES_MAX = 40,
     // a span may lose this part of itself at its end; the second where the first cannot be had

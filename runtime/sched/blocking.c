@@ -6,6 +6,7 @@
  * queue, or when nobody else waits for timers and descriptors. */
 #include "runtime/inspect/trace.h"
 #include "runtime/mem/current.h"
+#include "runtime/mem/current.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
@@ -66,6 +67,7 @@ static void leave_line(void)
 static void enter(struct m *m)
 {
     struct p *p = m->p;
+    mem_use_cache(NULL);
     mem_use_cache(NULL);
     m->p = NULL;
     m->blocking_p = p;

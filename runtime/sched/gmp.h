@@ -139,6 +139,7 @@ struct p {
     struct g *spare;           // a full batch of them, or NULL
     uint64_t next_id, last_id; // ids left of its block
     uint32_t index;
+    struct mem_cache *cache;   // of small blocks: mem/cache.h; NULL until it allocates
     _Atomic uint64_t switches, spawned, exited, steals, stolen, global_gets, polls; // others read
 
     // shared

@@ -1,5 +1,6 @@
 /* sched/idle.c: sleeping and waking. The proof is at the top of idle.h; letters refer to it. */
 #include "runtime/sched/idle.h"
+#include "runtime/mem/current.h"
 #include "runtime/inspect/trace.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/loop.h"
@@ -16,6 +17,7 @@ enum {
 void idle_attach(struct m *m, struct p *p)
 {
     m->p = p;
+    mem_use_cache(p->cache);
     store_relaxed(&p->m, m);
     store_release(&p->status, P_RUNNING);
 }
@@ -330,6 +332,7 @@ bool idle_find_or_sleep(struct m *m)
         spin_unlock(&sched.idle_lock);
         return true;
     }
+    mem_use_cache(NULL);
     m->p = NULL;
     put_idle_locked(p); // (D)
     spin_unlock(&sched.idle_lock);

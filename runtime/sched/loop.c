@@ -21,6 +21,7 @@
 #include "rt/alloc.h"
 #include "rt/sim.h"
 #include "runtime/inspect/trace.h"
+#include "runtime/mem/current.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
@@ -34,7 +35,12 @@ static _Thread_local struct m *this_m __attribute__((tls_model("initial-exec")))
 
 /* Never inlined, so that no caller keeps the thread's address across a switch. */
 __attribute__((noinline)) struct m *m_self(void) { return this_m; }
-__attribute__((noinline)) void m_set_self(struct m *m) { this_m = m; }
+__attribute__((noinline)) void m_set_self(struct m *m)
+{
+    this_m = m;
+    if (!m)
+        mem_use_cache(NULL);
+}
 
 int64_t sched_now_ns(void)
 {
@@ -309,6 +315,7 @@ static bool hand_to_pinned(struct m *m, struct g *gp)
 {
     struct p *p = m->p;
     idle_found(m);
+    mem_use_cache(NULL);
     m->p = NULL;
     idle_give(gp->pinned_m, p, false);
     return idle_sleep(m);
@@ -319,6 +326,7 @@ static bool await_pinned(struct m *m)
 {
     struct p *p = m->p;
     if (p) {
+        mem_use_cache(NULL);
         m->p = NULL;
         struct g *picked = m->picked;
         if (picked) {

@@ -6,7 +6,6 @@
  * queue, or when nobody else waits for timers and descriptors. */
 #include "runtime/inspect/trace.h"
 #include "runtime/mem/current.h"
-#include "runtime/mem/current.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
@@ -67,7 +66,6 @@ static void leave_line(void)
 static void enter(struct m *m)
 {
     struct p *p = m->p;
-    mem_use_cache(NULL);
     mem_use_cache(NULL);
     m->p = NULL;
     m->blocking_p = p;

@@ -1,7 +1,7 @@
 /* sched/idle.c: sleeping and waking. The proof is at the top of idle.h; letters refer to it. */
 #include "runtime/sched/idle.h"
-#include "runtime/mem/current.h"
 #include "runtime/inspect/trace.h"
+#include "runtime/mem/current.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/loop.h"
 #include "runtime/sched/preempt.h"

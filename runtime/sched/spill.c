@@ -64,7 +64,9 @@ static int asked_after_ms(void)
     const char *text = getenv("KVD_SPILL");
     if (sched.options.spill_after_ms != 0)
         return sched.options.spill_after_ms;
-    if (!text || !*text || strcmp(text, "on") == 0)
+    if (!text || !*text)
+        return RT_SPILL_OFF;
+    if (strcmp(text, "on") == 0)
         return SPILL_AFTER_MS;
     if (strcmp(text, "always") == 0)
         return RT_SPILL_ALWAYS;

@@ -23,7 +23,7 @@ struct rt_options {
     uint32_t max_goroutines; // stack slots reserved; 0: 1 Mi
     int spill_after_ms;      // a goroutine parked this long keeps its stack as a compact copy;
                              // RT_SPILL_OFF, RT_SPILL_ALWAYS (at every park); 0: what KVD_SPILL
-                             // (off, always, milliseconds) says, else the default
+                             // (off, on: 1000, milliseconds, always) says, else off
     const struct rt_world *world; // NULL: the real one
     uint64_t seed;                // of scheduling choices in a simulated world
     bool pin_cpus;                // each P has a CPU of its own; false: what KVD_AFFINITY (1) says

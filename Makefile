@@ -99,6 +99,7 @@ test_dir   = $(patsubst $B/%/,%,$(dir $1))
 test_needs = $(foreach r,$(needs_$(call test_dir,$1)),$(call room_obj,$r))
 $(TESTS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) $(if $(findstring /cmd/,$@),$(LAB_LIBS)) -lcmocka -lm -o $@
+$B/tests/runtime/test_torture: LDLIBS += -lssl -lcrypto
 $(TOOLS): $B/%: $B/%.rt_go.o $$(call test_needs,$$@) $B/librt.a
 	@echo "  LD    $@"; $(CC) $(LDFLAGS) $(filter %.o,$^) $B/librt.a $(LDLIBS) -o $@
 

@@ -19,6 +19,9 @@ form() { # form NAME COMMAND...
 form "gcc, io_uring, direct log" env KVD_POLLER=uring KVD_WAL_IO=direct make --no-print-directory test
 form "clang, epoll, buffered log" env KVD_POLLER=epoll KVD_WAL_IO=buffered make --no-print-directory VARIANT=clang test
 form "one P" env KVD_MAXPROCS=1 make --no-print-directory test
+for b in build build/clang; do
+    form "ten minutes of torture, $b" env KVD_TORTURE_S=600 KVD_TEST_TIMEOUT_S=1500 tests/support/run.sh $b/tests/runtime/test_torture
+done
 form "twenty kills" env KVD_KILLS=20 KVD_TEST_TIMEOUT_S=1200 tests/support/run.sh tests/fault/test_kills.sh
 form "AddressSanitizer, UBSan" tests/support/sanitized.sh asan
 form "ThreadSanitizer" tests/support/sanitized.sh tsan

@@ -20,6 +20,13 @@ fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to,
     __sanitizer_finish_switch_fiber(*fake, NULL, NULL);
 }
 
+__attribute__((no_sanitize("address"))) _Noreturn void
+fiber_end(void **save, struct g *from, void *to_sp, struct g *to, struct m *m)
+{
+    fiber_switch(save, from, true, to_sp, to, m);
+    __builtin_unreachable();
+}
+
 __attribute__((no_sanitize("address"))) void fiber_started(struct g *gp)
 {
     (void)gp;
@@ -52,6 +59,13 @@ fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to,
     __tsan_switch_to_fiber(to ? to->fiber : m->fiber, __tsan_switch_to_fiber_no_sync);
     switch_stack(save, to_sp);
     quiet_begin();
+}
+
+__attribute__((no_sanitize("thread"))) _Noreturn void
+fiber_end(void **save, struct g *from, void *to_sp, struct g *to, struct m *m)
+{
+    fiber_switch(save, from, true, to_sp, to, m);
+    __builtin_unreachable();
 }
 
 void fiber_started(struct g *gp) { (void)gp; }

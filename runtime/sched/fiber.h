@@ -8,6 +8,8 @@
  * nobody comes back. Returns when somebody switches back. */
 #if defined(RT_ASAN) || defined(RT_TSAN)
 void fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m);
+/* The same, and nobody comes back. */
+_Noreturn void fiber_end(void **save, struct g *from, void *to_sp, struct g *to, struct m *m);
 /* First thing on a new stack. */
 void fiber_started(struct g *gp);
 /* A G gets a new life on its slot. */
@@ -25,6 +27,15 @@ static inline void fiber_switch(void **save, struct g *from, bool dying, void *t
     (void)to;
     (void)m;
     switch_stack(save, to_sp);
+}
+static inline _Noreturn void fiber_end(void **save, struct g *from, void *to_sp, struct g *to,
+                                       struct m *m)
+{
+    (void)save;
+    (void)from;
+    (void)to;
+    (void)m;
+    switch_away(to_sp);
 }
 static inline void fiber_started(struct g *gp) { (void)gp; }
 static inline void fiber_new(struct g *gp) { (void)gp; }

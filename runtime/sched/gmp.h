@@ -55,6 +55,7 @@ struct g {
     _Atomic uint8_t reason;   // enum park_reason, while parked
     _Atomic uint8_t away;     // enum g_away: look before running it; spill.h
     bool urgent;              // const while it lives
+    bool goes_round;          // const while it lives: when readied, not by the short way to `next`
     bool was_sliced;          // itself: stopped once since it took its first lock
     uint32_t locks;           // itself: rt_mutexes it holds
     struct m *pinned_m;       // itself; NULL: runs anywhere
@@ -83,6 +84,7 @@ enum left {
     LEFT_NOTHING,
     LEFT_YIELD,
     LEFT_PARK,
+    LEFT_PARK_UNLOCKING, // commit_arg is the lock, nothing else is to be done
     LEFT_EXIT,
     LEFT_PREEMPTED,
     LEFT_NEEDED,
@@ -139,7 +141,7 @@ struct p {
     struct g *spare;           // a full batch of them, or NULL
     uint64_t next_id, last_id; // ids left of its block
     uint32_t index;
-    struct mem_cache *cache;   // of small blocks: mem/cache.h; NULL until it allocates
+    struct mem_cache *cache; // of small blocks: mem/cache.h; NULL until it allocates
     _Atomic uint64_t switches, spawned, exited, steals, stolen, global_gets, polls; // others read
 
     // shared

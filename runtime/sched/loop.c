@@ -47,13 +47,6 @@ int64_t sched_now_ns(void)
     return sched.world ? sched.world->now_ns(sched.world->state) : clock_real_now_ns();
 }
 
-void loop_begin_slice(struct p *p, int64_t used_ns)
-{
-    if (load_relaxed(&p->slice_used_ns) != used_ns)
-        store_relaxed(&p->slice_used_ns, used_ns);
-    store_relaxed(&p->slice, load_relaxed(&p->slice) + 1);
-}
-
 static struct g *take_slot(struct g *_Atomic *slot)
 {
     return load_relaxed(slot) ? atomic_exchange(slot, NULL) : NULL;
@@ -303,9 +296,9 @@ static struct g *sim_find(struct m *m)
 
 static void run(struct m *m, struct g *gp)
 {
-    if (load_relaxed(&m->p->stop))
+    if (unlikely(load_relaxed(&m->p->stop)))
         stop_here(m);
-    life_switch_in(m, gp);
+    life_switch_in(m, gp); // m->left is LEFT_NOTHING
     fiber_switch(&m->g0_sp, NULL, false, gp->sp, gp, m);
     life_arrive(m);
 }

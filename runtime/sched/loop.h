@@ -1,13 +1,38 @@
 /* sched/loop.h: what an M does between goroutines: find one, run it. */
 #pragma once
 #include "runtime/sched/gmp.h"
+#include "runtime/sched/solo.h"
 
 /* The scheduler of this thread; returns when the runtime stops.  Context: scheduler's stack. */
 void loop_run(struct m *m);
 /* The next G of our own P, without clock, lock or system call; NULL: look elsewhere. */
 struct g *loop_next_local(struct p *p);
 /* A new slice of p begins, of which `used_ns` are gone already. */
-void loop_begin_slice(struct p *p, int64_t used_ns);
+static inline void loop_begin_slice(struct p *p, int64_t used_ns)
+{
+    if (load_relaxed(&p->slice_used_ns) != used_ns)
+        store_relaxed(&p->slice_used_ns, used_ns);
+    store_relaxed(&p->slice, load_relaxed(&p->slice) + 1);
+}
+/* The same G as loop_next_local gives, with the two commonest cases at hand. */
+static inline struct g *loop_next_fast(struct p *p)
+{
+    if (unlikely(!runq_is_empty(&p->urgent) || p->urgent_turn || p->burst))
+        return loop_next_local(p);
+    struct g *gp = load_relaxed(&p->next);
+    if (gp && likely(p->next_streak < P_NEXT_STREAK && is_solo())) {
+        store_relaxed(&p->next, NULL);
+        p->next_streak++;
+        return gp;
+    }
+    if (gp || unlikely(load_relaxed(&p->resume)))
+        return loop_next_local(p);
+    p->next_streak = 0;
+    gp = is_solo() ? runq_get_solo(&p->ring) : runq_get(&p->ring);
+    if (likely(gp))
+        loop_begin_slice(p, 0);
+    return gp;
+}
 /* Take work from another P; what is to run now becomes m->picked. */
 bool loop_steal(struct m *m);
 /* Move all that is queued on p to the global queue; how many. For a P whose turn does not end.

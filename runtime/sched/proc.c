@@ -9,6 +9,7 @@
 #include "runtime/sched/audit.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
+#include "runtime/sched/here.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
 #include "runtime/sched/loop.h"
@@ -21,10 +22,11 @@
 #include <errno.h>
 
 struct sched sched;
+_Atomic bool sched_solo __attribute__((visibility("hidden")));
 
 enum { ID_BLOCK = 256 };
 
-struct g *g_self(void) { return stack_g_of((uintptr_t)__builtin_frame_address(0)); }
+struct g *g_self(void) { return g_here(); }
 
 struct g_wait *g_wait(struct g *gp) { return &gp->wait; }
 
@@ -49,43 +51,24 @@ uint64_t rt_go_id(void)
 
 /* ---- holding preemption off ---- */
 
-static inline void honour_pending(struct g *gp)
+void g_honour_pending(struct g *gp)
 {
     uint8_t kind = load_relaxed(&gp->preempt_pending);
     if (kind != PREEMPT_NONE && gp->nopreempt == 0 && !g_is_let_go_on(gp, kind))
         preempt_switch();
 }
 
-void g_check_preempt(void)
-{
-    struct g *gp = g_self();
-    if (gp)
-        honour_pending(gp);
-}
+void g_check_preempt(void) { g_exit_call(g_here()); }
 
-void g_lock_taken(void)
-{
-    struct g *gp = g_self();
-    if (gp)
-        gp->locks++;
-    atomic_signal_fence(memory_order_seq_cst);
-}
+void g_lock_taken(void) { g_lock_taken_by(g_here()); }
 
-void g_lock_forgotten(void)
-{
-    atomic_signal_fence(memory_order_seq_cst);
-    struct g *gp = g_self();
-    if (!gp)
-        return;
-    assert(gp->locks > 0); // whoever unlocks is the one who locked
-    if (--gp->locks == 0)
-        gp->was_sliced = false;
-}
+void g_lock_forgotten(void) { g_lock_given_by(g_here()); }
 
 void g_lock_dropped(void)
 {
-    g_lock_forgotten();
-    g_check_preempt();
+    struct g *gp = g_here();
+    g_lock_given_by(gp);
+    g_exit_call(gp);
 }
 
 void g_nopreempt_begin(void)
@@ -104,7 +87,7 @@ void g_nopreempt_end(void)
         return;
     assert(gp->nopreempt & (NOPREEMPT_USER - 1));
     gp->nopreempt -= NOPREEMPT_RUNTIME;
-    honour_pending(gp);
+    g_exit_call(gp);
 }
 
 void rt_nopreempt_begin(void)
@@ -123,7 +106,7 @@ void rt_nopreempt_end(void)
         return;
     assert(gp->nopreempt >= NOPREEMPT_USER);
     gp->nopreempt -= NOPREEMPT_USER;
-    honour_pending(gp);
+    g_exit_call(gp);
 }
 
 /* ---- leaving and arriving ---- */
@@ -134,10 +117,14 @@ static void finish_park(struct m *m, struct g *gp)
     bool (*commit)(struct g * gp, void *arg) = m->commit;
     void *arg = m->commit_arg;
     uint8_t was = NOT_PARKED;
-    bool parked = atomic_compare_exchange_strong(&gp->parking, &was, PARKED);
-    assert(parked || was == WOKEN);
-    if (commit)
-        fiber_acquire(gp); // it continues what gp did, and releases gp's locks
+    bool parked = true;
+    if (commit) {
+        store_release(&gp->parking, PARKED); // nobody knows of it yet
+        fiber_acquire(gp);                   // it continues what gp did, and releases gp's locks
+    } else {
+        parked = atomic_compare_exchange_strong(&gp->parking, &was, PARKED);
+        assert(parked || was == WOKEN);
+    }
     if (commit && !commit(gp, arg)) {
         // It was not published: nobody else may have readied it. But its stack may be held.
         atomic_exchange(&gp->parking, NOT_PARKED);
@@ -176,28 +163,38 @@ static void finish_preempted(struct m *m, struct g *gp, bool by_need)
     }
 }
 
-void life_arrive(struct m *m)
+/* The park that is nothing but the release of a lock. */
+static inline void finish_park_unlocking(struct m *m, struct g *gp)
 {
-    enum left left = m->left;
-    struct g *gp = m->left_g;
-    m->left = LEFT_NOTHING;
+    _Atomic uint32_t *lock = m->commit_arg;
+    store_release(&gp->parking, PARKED);
+    fiber_acquire(gp);
+    store_release(lock, 0); // from here on gp may run elsewhere
+    if (unlikely(load_relaxed(&stack_spill_at_park)))
+        stack_parked(gp);
+}
+
+static inline void finish_yield(struct m *m, struct g *gp)
+{
+    store_relaxed(&gp->status, G_RUNNABLE);
+    if (sched.simulated)
+        loop_sim_put(gp);
+    else if (unlikely(!runq_put(&m->p->ring, gp)))
+        loop_put_last(m->p, gp);
+}
+
+static inline void finish_exit(struct m *m, struct g *gp)
+{
+    store_relaxed(&gp->status, G_FREE);
+    count_up(&m->p->exited, 1);
+    stack_give(m->p, gp);
+}
+
+__attribute__((noinline)) static void finish_rest(struct m *m, struct g *gp, enum left left)
+{
     switch (left) {
-    case LEFT_NOTHING:
-        return;
-    case LEFT_YIELD:
-        store_relaxed(&gp->status, G_RUNNABLE);
-        if (sched.simulated)
-            loop_sim_put(gp);
-        else
-            loop_put_last(m->p, gp);
-        return;
     case LEFT_PARK:
         finish_park(m, gp);
-        return;
-    case LEFT_EXIT:
-        store_relaxed(&gp->status, G_FREE);
-        count_up(&m->p->exited, 1);
-        stack_give(m->p, gp);
         return;
     case LEFT_PREEMPTED:
     case LEFT_NEEDED:
@@ -208,38 +205,63 @@ void life_arrive(struct m *m)
         globq_put(gp);
         idle_wake_one();
         return;
+    case LEFT_NOTHING:
+    case LEFT_YIELD:
+    case LEFT_EXIT:
+    case LEFT_PARK_UNLOCKING:
+        return;
     }
 }
 
-/* The commit of the one who left runs on the stack of the one who arrives: its unlocks lower the
- * wrong count, and must not preempt here. */
-static void arrive_on(struct g *gp)
+static inline __attribute__((always_inline)) void finish(struct m *m, struct g *self)
 {
-    uint32_t count = gp->nopreempt;
-    gp->nopreempt = count + NOPREEMPT_USER / 2;
-    life_arrive(gp->m);
-    gp->nopreempt = count;
+    enum left left = m->left;
+    struct g *gp = m->left_g;
+    if (left == LEFT_PARK_UNLOCKING) {
+        finish_park_unlocking(m, gp);
+    } else if (left == LEFT_YIELD) {
+        finish_yield(m, gp);
+    } else if (left == LEFT_EXIT) {
+        finish_exit(m, gp);
+    } else if (left != LEFT_NOTHING) {
+        // The commit of the one who left runs on the stack of the one who arrives: its unlocks lower
+        // the wrong count, and must not preempt here.
+        uint32_t count = self ? self->nopreempt : 0;
+        if (self)
+            self->nopreempt = count + NOPREEMPT_USER / 2;
+        finish_rest(m, gp, left);
+        if (self)
+            self->nopreempt = count;
+    }
+}
+
+void life_arrive(struct m *m)
+{
+    finish(m, NULL);
+    m->left = LEFT_NOTHING;
 }
 
 /* Who may go on at once, or NULL: let the scheduler decide. */
-static struct g *pick_fast(struct m *m)
+static inline __attribute__((always_inline)) struct g *pick_fast(struct m *m)
 {
     struct p *p = m->p;
-    if (!p || sched.simulated || m->pinned_g)
+    if (unlikely(!p))
         return NULL;
-    if (p->until_slow == 0 || --p->until_slow == 0 || load_relaxed(&p->attention) ||
-        load_relaxed(&sched.stopping))
+    // until_slow stays 0 in a simulated world; attention is up when the run ends.
+    if (unlikely(p->until_slow == 0 || --p->until_slow == 0 || load_relaxed(&p->attention) ||
+                 m->pinned_g))
         return NULL;
-    struct g *gp = loop_next_local(p);
-    if (!gp || !gp->pinned_m)
-        return gp;
-    m->picked = gp;
-    return NULL;
+    struct g *gp = loop_next_fast(p);
+    if (unlikely(gp && gp->pinned_m)) {
+        m->picked = gp;
+        return NULL;
+    }
+    return gp;
 }
 
-void life_switch_in(struct m *m, struct g *gp)
+static inline void switch_in(struct m *m, struct g *gp)
 {
-    if (__builtin_expect(load_acquire(&gp->away) != AWAY_NOT, false))
+    if (unlikely(load_acquire(&gp->away) != AWAY_NOT))
         stack_bring_back(gp);
     stop_before_run(gp);
     gp->m = m;
@@ -250,29 +272,32 @@ void life_switch_in(struct m *m, struct g *gp)
     store_relaxed(&m->cur, gp);
 }
 
-static void leave(struct g *gp, enum left how)
+void life_switch_in(struct m *m, struct g *gp) { switch_in(m, gp); }
+
+static inline __attribute__((always_inline)) void leave(struct g *gp, struct m *m, enum left how)
 {
     fiber_release(gp); // to the end of the run
     quiet_begin();
-    struct m *m = gp->m;
     m->left = how;
     m->left_g = gp;
-    trace_stop(m, gp, how);
+    trace_stop(m, gp, how == LEFT_PARK_UNLOCKING ? LEFT_PARK : how);
     struct g *to = pick_fast(m);
-    if (to) {
-        life_switch_in(m, to);
-        fiber_switch(&gp->sp, gp, false, to->sp, to, m);
+    void *sp;
+    if (likely(to)) {
+        switch_in(m, to);
+        sp = to->sp;
     } else {
         store_relaxed(&m->cur, NULL);
-        fiber_switch(&gp->sp, gp, false, m->g0_sp, NULL, m);
+        sp = m->g0_sp;
     }
+    fiber_switch(&gp->sp, gp, false, sp, to, m);
     fiber_acquire(gp);
-    arrive_on(gp);
+    finish(gp->m, gp);
     quiet_end();
 }
 
 /* Not instrumented, as it never returns: the slot's fiber would keep the frame for its next life. */
-FIBER_ENDS _Noreturn static void leave_for_good(struct g *gp)
+FIBER_ENDS _Noreturn static inline void leave_for_good(struct g *gp)
 {
     struct m *m = gp->m;
     fiber_release(gp);
@@ -280,41 +305,43 @@ FIBER_ENDS _Noreturn static void leave_for_good(struct g *gp)
     m->left_g = gp;
     trace_stop(m, gp, LEFT_EXIT);
     struct g *to = pick_fast(m);
-    if (to)
-        life_switch_in(m, to);
+    if (likely(to))
+        switch_in(m, to);
     else
         store_relaxed(&m->cur, NULL);
-    fiber_switch(&gp->sp, gp, true, to ? to->sp : m->g0_sp, to, m);
-    __builtin_unreachable();
+    fiber_end(&gp->sp, gp, to ? to->sp : m->g0_sp, to, m);
 }
 
 FIBER_ENDS void goroutine_main(void)
 {
-    struct g *gp = g_self();
+    struct g *gp = g_here();
     fiber_started(gp);
     quiet_begin();
     fiber_acquire(gp);
-    arrive_on(gp); // our count is raised from life_new on
+    finish(gp->m, gp);
     quiet_end();
-    g_nopreempt_end();
     gp->fn(gp->arg);
-    gp = g_self();
+    gp = g_here();
     assert(gp->nopreempt == 0);
-    gp->nopreempt = NOPREEMPT_RUNTIME;
     quiet_begin();
-    if (gp->pinned_m) {
+    if (unlikely(gp->pinned_m)) {
         gp->pinned_m->pinned_g = NULL;
         gp->pinned_m = NULL;
+        gp->pins = 0;
+    } else if (unlikely(sched.simulated)) {
+        gp->pins = 0;
     }
     leave_for_good(gp);
 }
 
 /* ---- starting ---- */
 
-/* One G alone is run by our own M at its next turn, sooner than anybody could be woken. */
-static void wake_for_what_stays(struct p *p)
+/* One G alone is run by our own M at its next turn, sooner than anybody could be woken; and a solo P
+ * has nobody to wake. */
+static inline void wake_for_what_stays(struct p *p)
 {
-    if (runq_len(&p->ring) + runq_len(&p->urgent) + !!load_relaxed(&p->next) > 1)
+    if (!is_solo() &&
+        runq_len(&p->ring) + runq_len(&p->urgent) + (load_relaxed(&p->next) != NULL) > 1)
         idle_wake_one();
 }
 
@@ -330,19 +357,24 @@ static uint64_t new_id(struct p *p)
 struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *arg, bool urgent,
                    void *created_at)
 {
-    struct g *gp = stack_take(p);
-    if (!gp)
-        return NULL;
-    gp->id = new_id(p);
-    gp->nopreempt = NOPREEMPT_RUNTIME;
-    gp->urgent = urgent;
-    gp->locks = 0;
-    gp->was_sliced = false;
-    gp->pins = 0;
-    gp->pinned_m = NULL;
+    struct g *gp = p->free;
+    if (likely(gp)) {
+        p->free = gp->next;
+        p->free_count--;
+    } else {
+        gp = stack_take(p);
+        if (!gp)
+            return NULL;
+    }
+    // What its last life has to leave behind: nothing.
+    assert(gp->nopreempt == 0);
+    assert(!gp->pinned_m);
     store_relaxed(&gp->parking, NOT_PARKED);
-    gp->wait = (struct g_wait){NULL, 0};
-    gp->sleep = (struct rt_timer){.fn = NULL};
+    gp->was_sliced = false;
+    gp->locks = 0;
+    gp->id = new_id(p);
+    gp->urgent = urgent;
+    gp->goes_round = urgent || sched.simulated;
     gp->fn = fn;
     gp->arg = arg;
     gp->name = name;
@@ -355,33 +387,34 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
     return gp;
 }
 
-static void queue_new(struct p *p, struct g *gp)
+static inline void queue_new(struct p *p, struct g *gp)
 {
     if (sched.simulated) {
         loop_sim_put(gp);
         return;
     }
-    if (!gp->urgent || !runq_put(&p->urgent, gp))
-        loop_put_last(p, gp);
+    if (likely(!gp->urgent) || !runq_put(&p->urgent, gp))
+        if (unlikely(!runq_put(&p->ring, gp)))
+            loop_put_last(p, gp);
     wake_for_what_stays(p);
 }
 
-static int start(const char *name, void (*fn)(void *arg), void *arg, bool urgent, void *from)
+static inline int start(const char *name, void (*fn)(void *arg), void *arg, bool urgent, void *from)
 {
     assert(fn);
-    struct g *self = g_self();
+    struct g *self = g_here();
     assert(self);
     quiet_begin();
     struct p *p = self->m->p;
     struct g *gp = life_new(p, name, fn, arg, urgent, from);
-    if (gp) {
+    if (likely(gp)) {
         fiber_release(gp);
         trace_go(self->m, gp);
         queue_new(p, gp);
     }
     quiet_end();
-    g_check_preempt();
-    return gp ? 0 : -EAGAIN;
+    g_exit_call(self);
+    return likely(gp) ? 0 : -EAGAIN;
 }
 
 int rt_go(const char *name, void (*fn)(void *arg), void *arg)
@@ -406,9 +439,17 @@ unsigned rt_procs(void) { return sched.procs; }
 
 /* ---- parking and readying ---- */
 
+static inline void begin_park(struct g *gp, struct m *m, enum park_reason reason)
+{
+    (void)m;
+    store_relaxed(&gp->reason, (uint8_t)reason);
+    store_relaxed(&gp->since_ns, load_relaxed(&sched.coarse_ns));
+    store_relaxed(&gp->status, G_PARKED);
+}
+
 void sched_park(bool (*commit)(struct g *gp, void *arg), void *arg, enum park_reason reason)
 {
-    struct g *gp = g_self();
+    struct g *gp = g_here();
     assert(gp);
     assert(gp->nopreempt < NOPREEMPT_USER); // rt_nopreempt_begin forbids parking
     assert(commit || gp->nopreempt == 0);   // a lock held, and nobody to release it
@@ -419,25 +460,30 @@ void sched_park(bool (*commit)(struct g *gp, void *arg), void *arg, enum park_re
         return;
     }
     fiber_release(gp); // to whoever runs commit
+    struct m *m = gp->m;
     quiet_begin();
-    gp->m->commit = commit;
-    gp->m->commit_arg = arg;
+    m->commit = commit;
+    m->commit_arg = arg;
     quiet_end();
-    store_relaxed(&gp->reason, (uint8_t)reason);
-    store_relaxed(&gp->since_ns, load_relaxed(&sched.coarse_ns));
-    store_relaxed(&gp->status, G_PARKED);
-    leave(gp, LEFT_PARK);
+    begin_park(gp, m, reason);
+    leave(gp, m, LEFT_PARK);
     gp->nopreempt = 0; // commit's unlocks happened on another stack
 }
 
-/* Queue a runnable G where it will run soonest. */
-void life_queue(struct g *gp)
+void g_park_unlocking(struct g *gp, _Atomic uint32_t *lock, enum park_reason reason)
 {
-    store_relaxed(&gp->status, G_RUNNABLE);
-    struct g *self = g_self();
-    struct m *m = self ? self->m : m_self();
-    if (m)
-        trace_ready(m, gp);
+    assert(gp->nopreempt == 0); // rt_nopreempt_begin forbids parking
+    struct m *m = gp->m;
+    quiet_begin();
+    m->commit_arg = lock;
+    quiet_end();
+    begin_park(gp, m, reason);
+    leave(gp, m, LEFT_PARK_UNLOCKING);
+}
+
+/* Queue a runnable G where it will run soonest. */
+__attribute__((noinline)) static void queue_rest(struct m *m, struct g *self, struct g *gp)
+{
     if (sched.simulated) {
         loop_sim_put(gp);
         return;
@@ -469,27 +515,51 @@ void life_queue(struct g *gp)
     wake_for_what_stays(p);
 }
 
-void sched_ready(struct g *gp)
+static inline void queue(struct g *self, struct g *gp)
 {
-    assert(gp);
+    struct m *m = self ? self->m : m_self();
+    store_relaxed(&gp->status, G_RUNNABLE);
+    if (likely(m))
+        trace_ready(m, gp);
+    // Readied by a goroutine, and nobody in its way: only the owner puts into `next`.
+    if (likely(self && m->p)) {
+        struct p *p = m->p;
+        if (likely(!gp->goes_round && !load_relaxed(&p->next))) {
+            store_release(&p->next, gp);
+            wake_for_what_stays(p);
+            return;
+        }
+    }
+    queue_rest(m, self, gp);
+}
+
+void life_queue(struct g *gp) { queue(g_here(), gp); }
+
+void g_ready(struct g *self, struct g *gp)
+{
     fiber_release(gp);
     uint8_t was = atomic_exchange(&gp->parking, WOKEN); // (B)
-    if (was == NOT_PARKED)
+    if (unlikely(was == NOT_PARKED))
         return;
     assert(was == PARKED); // else it was readied twice in one park
     store_relaxed(&gp->parking, NOT_PARKED);
     quiet_begin();
-    life_queue(gp);
+    queue(self, gp);
     quiet_end();
+}
+
+void sched_ready(struct g *gp)
+{
+    assert(gp);
+    g_ready(g_here(), gp);
 }
 
 void rt_yield(void)
 {
-    struct g *gp = g_self();
+    struct g *gp = g_here();
     assert(gp);
     assert(gp->nopreempt == 0);
-    leave(gp, LEFT_YIELD);
-    gp->nopreempt = 0;
+    leave(gp, gp->m, LEFT_YIELD);
 }
 
 void preempt_injected(void *frame)
@@ -507,8 +577,7 @@ void preempt_switch(void)
     uint8_t kind = load_relaxed(&gp->preempt_pending);
     store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
     gp->was_sliced = gp->locks > 0;
-    leave(gp, kind == PREEMPT_NEED ? LEFT_NEEDED : LEFT_PREEMPTED);
-    gp->nopreempt = 0;
+    leave(gp, gp->m, kind == PREEMPT_NEED ? LEFT_NEEDED : LEFT_PREEMPTED);
 }
 
 /* ---- threads ---- */
@@ -534,4 +603,4 @@ void rt_unpin_thread(void)
     }
 }
 
-void life_no_p(struct g *gp) { leave(gp, LEFT_NO_P); }
+void life_no_p(struct g *gp) { leave(gp, gp->m, LEFT_NO_P); }

@@ -6,9 +6,9 @@
  * One that sits in a blocking call or in text that cannot be interrupted is left behind after a
  * while, with everything it may touch; the process cannot start a runtime again then. */
 #include "runtime/sched/start.h"
-#include "runtime/inspect/trace.h"
 #include "rt/alloc.h"
 #include "rt/sim.h"
+#include "runtime/inspect/trace.h"
 #include "runtime/panic/fatal.h"
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/globq.h"
@@ -162,6 +162,8 @@ void start_the_end(int result)
 {
     sched.main_result = result;
     store_seq(&sched.stopping, true);
+    for (unsigned i = 0; i < sched.procs; i++)
+        store_relaxed(&sched.ps[i].attention, 1);
     atomic_fetch_add(&sched.end_word, 1);
     futex_wake(&sched.end_word, 1);
 }
@@ -236,7 +238,7 @@ static void make_ps(void)
     for (unsigned i = 0; i < sched.procs; i++) {
         struct p *p = &sched.ps[i];
         p->index = i;
-        p->until_slow = P_SLOW_TURN;
+        p->until_slow = sched.simulated ? 0 : P_SLOW_TURN; // the world chooses at every turn
         timers_init(&p->timers);
         if (i > 0) { // the first one is taken at once
             p->idle_next = sched.idle_ps;
@@ -244,6 +246,7 @@ static void make_ps(void)
         }
     }
     store_relaxed(&sched.idle_p_count, sched.procs - 1);
+    store_relaxed(&sched_solo, sched.procs == 1);
 }
 
 static void forget_state(void)
@@ -311,8 +314,10 @@ static int run_real(struct why *why)
             store_release(&m->wake, 1);
             futex_wake(&m->wake, 1);
         }
-        for (unsigned i = 0; i < sched.procs; i++)
+        for (unsigned i = 0; i < sched.procs; i++) {
+            store_relaxed(&sched.ps[i].attention, 1); // it may have been taken down meanwhile
             preempt_request(&sched.ps[i], PREEMPT_SLICE);
+        }
         futex_wait(&sched.end_word, load_seq(&sched.end_word), clock_real_now_ns() + END_KNOCK_NS);
     }
     program.left_behind = load_seq(&sched.live_ms) > 0;

@@ -1,14 +1,26 @@
 /* sched/switch.h: the assembly's side of switching stacks. */
 #pragma once
+#include <stdint.h>
 
 /* Save the callee-saved registers and floating-point control words on this stack, its pointer in
  * *save, and go on where `to` was saved. Returns when somebody switches back, perhaps on another
  * thread. */
 void switch_stack(void **save, void *to);
+/* The same from a stack that nobody comes back to. */
+_Noreturn void switch_away(void *to);
 
-/* Lay out a new stack below `top` so that switching to the result calls goroutine_main(). */
-void *switch_new_stack(void *top);
+/* Lay out a new stack below `top` (aligned to 64) so that switching to the result calls
+ * goroutine_main(): one cache line. What the other registers hold then is nobody's business. */
+void goroutine_first(void);
 _Noreturn void goroutine_main(void);
+static inline void *switch_new_stack(void *top)
+{
+    uint64_t *at = (uint64_t *)top - 8;
+    at[0] = (uint64_t)0x037f << 32 | 0x1f80; // as the ABI wants them at a program's start
+    at[6] = 0;                               // rbp: the frame chain ends here
+    at[7] = (uint64_t)(uintptr_t)goroutine_first;
+    return at;
+}
 
 /* Where the signal handler makes an interrupted goroutine go on: as if it had called this at that
  * instruction. Saves everything, calls preempt_injected(), restores everything. */

@@ -3,7 +3,10 @@
  *
  * A saved stack, from the pointer upward (inspect/dump.c and switch_new_stack know it, too):
  *     0   MXCSR, x87 control word      8 r15   16 r14   24 r13   32 r12   40 rbx
- *     48  rbp                          56 where to go on */
+ *     48  rbp                          56 where to go on
+ *
+ * The x87 control word is dear to read, and whoever changes it (fesetround) changes MXCSR too: so it
+ * is kept only by one whose MXCSR is not as at a program's start. */
     .text
 
     .globl switch_stack
@@ -34,12 +37,22 @@ switch_stack:
     sub $8, %rsp
     .cfi_adjust_cfa_offset 8
     stmxcsr (%rsp)
-    fnstcw 4(%rsp)
-    mov %rsp, (%rdi)
+    mov (%rsp), %eax
+    movl $0x037f, 4(%rsp)
+    and $0xffc0, %eax           /* control; the status bits belong to nobody across a call */
+    cmp $0x1f80, %eax
+    jne 3f
+1:  mov %rsp, (%rdi)
     mov %rsi, %rsp
-    ldmxcsr (%rsp)
-    fldcw 4(%rsp)
-    add $8, %rsp
+    .cfi_remember_state
+.Lgo_on:                        /* eax: the control bits, as they are */
+    mov (%rsp), %edx
+    and $0xffc0, %edx
+    cmp $0x1f80, %eax
+    jne 4f
+    cmp %edx, %eax
+    jne 4f
+2:  add $8, %rsp
     .cfi_adjust_cfa_offset -8
     pop %r15
     .cfi_adjust_cfa_offset -8
@@ -60,33 +73,35 @@ switch_stack:
     .cfi_adjust_cfa_offset -8
     .cfi_restore %rbp
     ret
+    .cfi_restore_state
+4:  ldmxcsr (%rsp)
+    fldcw 4(%rsp)
+    jmp 2b
+3:  fnstcw 4(%rsp)
+    jmp 1b
     .cfi_endproc
     .size switch_stack, .-switch_stack
 
-/* void *switch_new_stack(void *top), top aligned to 16. */
-    .globl switch_new_stack
-    .hidden switch_new_stack
-    .type switch_new_stack, @function
+/* _Noreturn void switch_away(void *to): what this stack holds is needed no more. */
+    .globl switch_away
+    .hidden switch_away
+    .type switch_away, @function
     .p2align 4
-switch_new_stack:
+switch_away:
     .cfi_startproc
+    .cfi_undefined %rip
     endbr64
-    lea goroutine_first(%rip), %rax
-    mov %rax, -8(%rdi)
-    xor %eax, %eax
-    mov %rax, -16(%rdi)         /* rbp: the frame chain ends here */
-    mov %rax, -24(%rdi)
-    mov %rax, -32(%rdi)
-    mov %rax, -40(%rdi)
-    mov %rax, -48(%rdi)
-    mov %rax, -56(%rdi)
-    movl $0x1f80, -64(%rdi)     /* MXCSR and control word as the ABI wants them at a program's start */
-    movl $0x037f, -60(%rdi)
-    lea -64(%rdi), %rax
-    ret
+    mov %rdi, %rsp
+    stmxcsr -8(%rsp)            /* below a saved stack lies nothing */
+    mov -8(%rsp), %eax
+    and $0xffc0, %eax
+    jmp .Lgo_on
     .cfi_endproc
-    .size switch_new_stack, .-switch_new_stack
+    .size switch_away, .-switch_away
 
+/* Where the stacks that switch_new_stack lays out begin. */
+    .globl goroutine_first
+    .hidden goroutine_first
     .type goroutine_first, @function
     .p2align 4
 goroutine_first:

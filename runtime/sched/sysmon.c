@@ -4,6 +4,7 @@
  * It looks every 20 us while there is something to do, and backs off otherwise: to 1 ms while a P is
  * busy, to 10 ms while all are idle; and it wakes for the next timer when nobody else would. */
 #include "runtime/sched/sysmon.h"
+#include "runtime/mem/current.h"
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/loop.h"
@@ -76,7 +77,9 @@ static bool look_at(struct p *p, int64_t now)
         return offered; // a queue alone is nothing to hurry for: every P works
     }
     int64_t used = now - load_relaxed(&p->seen_since_ns) + load_relaxed(&p->slice_used_ns);
-    if (used >= DEAF_SLICES * load_relaxed(&sched.slice_ns) && waiting && loop_rescue(p) > 0)
+    // A solo P's queue is nobody's but its own, and nobody else could run what is in it.
+    if (used >= DEAF_SLICES * load_relaxed(&sched.slice_ns) && waiting && !is_solo() &&
+        loop_rescue(p) > 0)
         idle_wake_one();
     if (used >= load_relaxed(&sched.slice_ns) && now - p->asked_ns >= ASK_AGAIN_NS) {
         p->asked_ns = now;
@@ -135,6 +138,7 @@ void sysmon_run(void)
         bool did = look_at_events(now);
         for (unsigned i = 0; i < sched.procs; i++)
             did |= look_at(&sched.ps[i], now);
+        mem_trim(now);
         bool all_idle = load_relaxed(&sched.idle_p_count) == sched.procs;
         if (now - sysmon.trimmed_ns > TRIM_EVERY_NS &&
             !stack_trim(all_idle ? TRIM_BATCHES_IDLE : TRIM_BATCHES))

@@ -40,31 +40,33 @@ void rt_chan_free(struct rt_chan *c)
     rt_free(c);
 }
 
-static void copy(void *to, const void *from, size_t bytes)
+static inline void copy(void *to, const void *from, size_t bytes)
 {
-    if (bytes > 0 && to)
+    if (likely(bytes == sizeof(uint64_t) && to))
+        memcpy(to, from, sizeof(uint64_t)); // a word or a pointer: one move
+    else if (bytes > 0 && to)
         memcpy(to, from, bytes);
 }
 
-static uint8_t *ring_slot(struct rt_chan *c, uint32_t behind_head)
+static inline uint8_t *ring_slot(struct rt_chan *c, uint32_t behind_head)
 {
     uint64_t slot = (uint64_t)c->head + behind_head;
     return c->ring + (slot >= c->cap ? slot - c->cap : slot) * c->value_bytes;
 }
 
-int chan_try_send_locked(struct rt_chan *c, const void *value, struct rt_waiter **wake)
+/* Both: 0, -EPIPE, or -EAGAIN with *wake NULL. */
+static inline __attribute__((always_inline)) int
+try_send_locked(struct rt_chan *c, const void *value, struct rt_waiter **wake)
 {
-    *wake = NULL;
-    if (c->closed)
-        return -EPIPE;
     struct rt_waiter *receiver = waitq_claim_first(&c->receivers);
-    if (receiver) {
-        assert(c->len == 0); // invariant 1
+    *wake = receiver;
+    if (receiver) { // so nothing is in the ring, and it is open: invariant 1
+        assert(c->len == 0);
         copy(receiver->value, value, c->value_bytes);
-        receiver->result = 0;
-        *wake = receiver;
         return 0;
     }
+    if (unlikely(c->closed))
+        return -EPIPE;
     if (c->len == c->cap)
         return -EAGAIN;
     copy(ring_slot(c, c->len), value, c->value_bytes);
@@ -72,74 +74,103 @@ int chan_try_send_locked(struct rt_chan *c, const void *value, struct rt_waiter 
     return 0;
 }
 
-int chan_try_recv_locked(struct rt_chan *c, void *value, struct rt_waiter **wake)
+static inline __attribute__((always_inline)) int try_recv_locked(struct rt_chan *c, void *value,
+                                                                 struct rt_waiter **wake)
 {
+    struct rt_waiter *sender;
     *wake = NULL;
-    if (c->len == 0 && c->cap > 0)
-        return c->closed ? -EPIPE : -EAGAIN;
     if (c->len > 0) {
         copy(value, ring_slot(c, 0), c->value_bytes);
         c->head = c->head + 1 == c->cap ? 0 : c->head + 1;
         c->len--;
+        sender = waitq_claim_first(&c->senders);
+        *wake = sender;
+        if (unlikely(sender)) { // its value takes the place that has become free
+            assert(!c->closed); // invariant 1
+            copy(ring_slot(c, c->len), sender->value, c->value_bytes);
+            c->len++;
+        }
+        return 0;
     }
-    struct rt_waiter *sender = waitq_claim_first(&c->senders);
-    if (sender) {
+    if (c->cap == 0 && (sender = waitq_claim_first(&c->senders))) {
         assert(!c->closed); // invariant 1
-        // Its value takes the place that has become free, or goes straight to us.
-        copy(c->cap > 0 ? ring_slot(c, c->len) : value, sender->value, c->value_bytes);
-        c->len += c->cap > 0;
-        sender->result = 0;
+        copy(value, sender->value, c->value_bytes);
         *wake = sender;
         return 0;
     }
-    if (c->cap > 0)
-        return 0;
     return c->closed ? -EPIPE : -EAGAIN;
 }
 
+int chan_try_send_locked(struct rt_chan *c, const void *value, struct rt_waiter **wake)
+{
+    return try_send_locked(c, value, wake);
+}
+
+int chan_try_recv_locked(struct rt_chan *c, void *value, struct rt_waiter **wake)
+{
+    return try_recv_locked(c, value, wake);
+}
+
 /* Queue the caller and park; the lock is held, and released meanwhile. */
-static int wait_in(struct rt_chan *c, struct rt_waitq *q, void *value, int64_t deadline_ns,
-                   enum park_reason reason)
+static inline int wait_in(struct rt_chan *c, struct rt_waitq *q, void *value,
+                          enum park_reason reason)
+{
+    struct rt_waiter w;
+    struct g *self = g_here();
+    assert(self); // only goroutines wait
+    waiter_init(&w, self, NULL);
+    w.value = value;
+    waitq_push(q, &w);
+    g_park_unlocking(self, &c->lock, reason);
+    return w.result;
+}
+
+__attribute__((noinline)) static int wait_in_until(struct rt_chan *c, struct rt_waitq *q,
+                                                   void *value, int64_t deadline_ns,
+                                                   enum park_reason reason)
 {
     struct rt_wait wait;
     struct rt_waiter w;
-    _Atomic uint32_t *lock = &c->lock;
-    wait_init(&wait, deadline_ns, false);
-    waiter_init(&w, &wait);
+    waiter_init_until(&w, &wait, deadline_ns);
     w.value = value;
     waitq_push(q, &w);
-    if (wait_park(&wait, &lock, 1, deadline_ns, reason) != WAIT_TIMED_OUT)
-        return w.result;
-    waitq_lock(&c->lock);
-    waitq_remove(q, &w);
+    int err = waitq_park(q, &c->lock, &w, deadline_ns, reason);
+    return err ? err : w.result;
+}
+
+/* The end of a call that did not wait. */
+static inline int leave(struct rt_chan *c, struct rt_waiter *wake, int err)
+{
+    struct g *self = g_here();
     waitq_unlock(&c->lock);
-    return -ETIMEDOUT;
+    if (wake)
+        g_ready(self, wake->gp);
+    g_exit_call(self);
+    return err;
 }
 
 int rt_chan_send(struct rt_chan *c, const void *value, int64_t deadline_ns)
 {
     struct rt_waiter *wake;
     waitq_lock(&c->lock);
-    int err = chan_try_send_locked(c, value, &wake);
-    if (err == -EAGAIN && deadline_ns != 0)
-        return wait_in(c, &c->senders, (void *)value, deadline_ns, PARK_CHAN_SEND);
-    waitq_unlock(&c->lock);
-    if (wake)
-        wait_wake(wake);
-    return err;
+    int err = try_send_locked(c, value, &wake);
+    if (err != -EAGAIN || deadline_ns == 0)
+        return leave(c, wake, err);
+    if (likely(deadline_ns == RT_FOREVER))
+        return wait_in(c, &c->senders, (void *)value, PARK_CHAN_SEND);
+    return wait_in_until(c, &c->senders, (void *)value, deadline_ns, PARK_CHAN_SEND);
 }
 
 int rt_chan_recv(struct rt_chan *c, void *value, int64_t deadline_ns)
 {
     struct rt_waiter *wake;
     waitq_lock(&c->lock);
-    int err = chan_try_recv_locked(c, value, &wake);
-    if (err == -EAGAIN && deadline_ns != 0)
-        return wait_in(c, &c->receivers, value, deadline_ns, PARK_CHAN_RECV);
-    waitq_unlock(&c->lock);
-    if (wake)
-        wait_wake(wake);
-    return err;
+    int err = try_recv_locked(c, value, &wake);
+    if (err != -EAGAIN || deadline_ns == 0)
+        return leave(c, wake, err);
+    if (likely(deadline_ns == RT_FOREVER))
+        return wait_in(c, &c->receivers, value, PARK_CHAN_RECV);
+    return wait_in_until(c, &c->receivers, value, deadline_ns, PARK_CHAN_RECV);
 }
 
 static struct rt_waiter *end_all(struct rt_waitq *q)

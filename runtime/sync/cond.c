@@ -9,8 +9,7 @@ int rt_cond_wait(struct rt_cond *c, struct rt_mutex *m, int64_t deadline_ns)
     struct rt_waiter w;
     if (deadline_ns == 0)
         return -ETIMEDOUT;
-    wait_init(&wait, deadline_ns, false);
-    waiter_init(&w, &wait);
+    waiter_init_until(&w, &wait, deadline_ns);
     waitq_lock(&c->waiters.lock);
     waitq_push(&c->waiters, &w);
     // Whoever signals needs this queue's lock, which publish releases last: the order is mutex,

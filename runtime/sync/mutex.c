@@ -7,7 +7,7 @@
  *
  * Invariants, for the word:
  * 1. WAITERS is set exactly when the queue is not empty; both change only under the queue's lock.
- * 2. WOKEN is set by the owner that wakes a competitor and cleared by that competitor; meanwhile
+ * 2. WAKING is set by the owner that wakes a competitor and cleared by that competitor; meanwhile
  *    unlock wakes nobody else.
  * 3. The owner is counted as one whom others wait for (g_lock_taken) from before it has the lock
  *    until after it gave it up.
@@ -17,7 +17,7 @@
 #include "runtime/sync/waitq.h"
 #include <assert.h>
 
-enum { LOCKED = 1, WAITERS = 2, WOKEN = 4 };
+enum { LOCKED = 1, WAITERS = 2, WAKING = 4 };
 enum { COMPETES, IS_NEXT }; // a waiter's amount
 
 bool rt_mutex_try_lock(struct rt_mutex *m)
@@ -33,7 +33,7 @@ bool rt_mutex_try_lock(struct rt_mutex *m)
     return false;
 }
 
-/* Take it if it is free, else announce a waiter. `forget` is WOKEN for one that was woken. */
+/* Take it if it is free, else announce a waiter. `forget` is WAKING for one that was woken. */
 static bool lock_or_announce(struct rt_mutex *m, uint32_t forget)
 {
     uint32_t word = atomic_load_explicit(&m->word, memory_order_relaxed), next;
@@ -49,20 +49,18 @@ static void lock_slow(struct rt_mutex *m)
     bool was_woken = false;
     for (;;) {
         waitq_lock(&m->waiters.lock);
-        if (lock_or_announce(m, was_woken ? WOKEN : 0)) {
+        if (lock_or_announce(m, was_woken ? WAKING : 0)) {
             waitq_unlock(&m->waiters.lock);
             return;
         }
-        struct rt_wait wait;
         struct rt_waiter w;
-        wait_init(&wait, RT_FOREVER, false);
-        waiter_init(&w, &wait);
+        waiter_init_until(&w, NULL, RT_FOREVER);
         w.amount = was_woken ? IS_NEXT : COMPETES;
         if (was_woken)
             waitq_push_front(&m->waiters, &w);
         else
             waitq_push(&m->waiters, &w);
-        waitq_park(&m->waiters, &w, RT_FOREVER, PARK_MUTEX);
+        waitq_park(&m->waiters, &m->waiters.lock, &w, RT_FOREVER, PARK_MUTEX);
         if (was_woken)
             return; // it was handed over
         was_woken = true;
@@ -72,10 +70,17 @@ static void lock_slow(struct rt_mutex *m)
 void rt_mutex_lock(struct rt_mutex *m)
 {
     uint32_t none = 0;
-    g_lock_taken();
-    if (!atomic_compare_exchange_strong_explicit(&m->word, &none, LOCKED, memory_order_acquire,
-                                                 memory_order_relaxed)) // (A)
-        lock_slow(m);
+    g_lock_taken_by(g_here());
+    if (is_solo()) {
+        if (likely(load_relaxed(&m->word) == 0)) {
+            store_relaxed(&m->word, LOCKED);
+            return;
+        }
+    } else if (likely(atomic_compare_exchange_strong_explicit(
+                   &m->word, &none, LOCKED, memory_order_acquire, memory_order_relaxed))) { // (A)
+        return;
+    }
+    lock_slow(m);
 }
 
 static void unlock_slow(struct rt_mutex *m)
@@ -89,7 +94,7 @@ static void unlock_slow(struct rt_mutex *m)
     if (w->amount == COMPETES) {
         uint32_t word = atomic_load_explicit(&m->word, memory_order_relaxed);
         while (!atomic_compare_exchange_weak_explicit(&m->word, &word,
-                                                      (word & ~(uint32_t)LOCKED) | WOKEN,
+                                                      (word & ~(uint32_t)LOCKED) | WAKING,
                                                       memory_order_release, memory_order_relaxed))
             ; // (B)
     }
@@ -105,7 +110,7 @@ void mutex_release(struct rt_mutex *m)
                                                     memory_order_relaxed)) // (B)
             return;
         assert(word & LOCKED); // the caller holds it
-        if ((word & WAITERS) && !(word & WOKEN)) {
+        if ((word & WAITERS) && !(word & WAKING)) {
             unlock_slow(m);
             return;
         }
@@ -114,6 +119,17 @@ void mutex_release(struct rt_mutex *m)
 
 void rt_mutex_unlock(struct rt_mutex *m)
 {
-    mutex_release(m);
-    g_lock_dropped();
+    struct g *gp = g_here();
+    uint32_t word = LOCKED;
+    if (is_solo()) {
+        if (likely(load_relaxed(&m->word) == LOCKED))
+            store_relaxed(&m->word, 0);
+        else
+            mutex_release(m);
+    } else if (unlikely(!atomic_compare_exchange_strong_explicit(
+                   &m->word, &word, 0, memory_order_release, memory_order_relaxed))) { // (B)
+        mutex_release(m);
+    }
+    g_lock_given_by(gp);
+    g_exit_call(gp);
 }

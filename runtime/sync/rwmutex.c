@@ -26,13 +26,11 @@ static void lock_as(struct rt_rwmutex *m, int64_t how)
         waitq_unlock(&m->waiters.lock);
         return;
     }
-    struct rt_wait wait;
     struct rt_waiter w;
-    wait_init(&wait, RT_FOREVER, false);
-    waiter_init(&w, &wait);
+    waiter_init_until(&w, NULL, RT_FOREVER);
     w.amount = how;
     waitq_push(&m->waiters, &w);
-    waitq_park(&m->waiters, &w, RT_FOREVER, PARK_RWMUTEX);
+    waitq_park(&m->waiters, &m->waiters.lock, &w, RT_FOREVER, PARK_RWMUTEX);
 }
 
 /* Let in whoever can go now, in order, and unlock. */

@@ -166,7 +166,7 @@ static void queue_all_locked(struct selection *s)
         struct rt_case *c = &s->cases[i];
         if (!is_channel_case(c))
             continue;
-        waiter_init(&s->waiters[i], &s->wait);
+        waiter_init(&s->waiters[i], s->wait.gp, &s->wait);
         s->waiters[i].pos = (uint16_t)i;
         s->waiters[i].value = c->value;
         waitq_push(c->kind == RT_CASE_SEND ? &c->chan->senders : &c->chan->receivers,
@@ -209,7 +209,7 @@ int rt_select(struct rt_case *cases, int count, int64_t deadline_ns)
     s.count = count;
     s.channel_count = 0;
     s.ready_count = 0;
-    wait_init(&s.wait, deadline_ns, true);
+    wait_init(&s.wait);
     collect_channels(&s);
     arm_sources(&s);
     lock_all(&s);

@@ -11,11 +11,9 @@ static void grant_and_unlock(struct rt_sem *s)
     while (s->waiters.first && s->waiters.first->amount <= s->count) {
         // The first may have run out of time; then the next one gets its chance.
         struct rt_waiter *first = s->waiters.first;
-        bool must_ready;
         waitq_remove(&s->waiters, first);
-        if (!wait_claim(first->wait, first->pos, &must_ready))
+        if (!waiter_claim(first))
             continue;
-        assert(must_ready);
         s->count -= first->amount;
         first->next = NULL;
         *end = first;
@@ -38,11 +36,10 @@ int rt_sem_acquire(struct rt_sem *s, int64_t n, int64_t deadline_ns)
     }
     struct rt_wait wait;
     struct rt_waiter w;
-    wait_init(&wait, deadline_ns, false);
-    waiter_init(&w, &wait);
+    waiter_init_until(&w, &wait, deadline_ns);
     w.amount = n;
     waitq_push(&s->waiters, &w);
-    int err = waitq_park(&s->waiters, &w, deadline_ns, PARK_SEM);
+    int err = waitq_park(&s->waiters, &s->waiters.lock, &w, deadline_ns, PARK_SEM);
     if (err) { // we may have been what held back smaller ones
         waitq_lock(&s->waiters.lock);
         grant_and_unlock(s);

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 
-void rt_waitgroup_add(struct rt_waitgroup *w, int64_t n)
+static inline void add(struct rt_waitgroup *w, int64_t n)
 {
     struct rt_waiter *list = NULL;
     waitq_lock(&w->waiters.lock);
@@ -12,10 +12,13 @@ void rt_waitgroup_add(struct rt_waitgroup *w, int64_t n)
     if (w->count == 0)
         list = waitq_claim_all(&w->waiters);
     waitq_unlock(&w->waiters.lock); // the last touch: a waiter may free it now
-    wait_wake_all(list);
+    if (list)
+        wait_wake_all(list);
 }
 
-void rt_waitgroup_done(struct rt_waitgroup *w) { rt_waitgroup_add(w, -1); }
+void rt_waitgroup_add(struct rt_waitgroup *w, int64_t n) { add(w, n); }
+
+void rt_waitgroup_done(struct rt_waitgroup *w) { add(w, -1); }
 
 int rt_waitgroup_wait(struct rt_waitgroup *g, int64_t deadline_ns)
 {
@@ -27,8 +30,7 @@ int rt_waitgroup_wait(struct rt_waitgroup *g, int64_t deadline_ns)
     }
     struct rt_wait wait;
     struct rt_waiter w;
-    wait_init(&wait, deadline_ns, false);
-    waiter_init(&w, &wait);
+    waiter_init_until(&w, &wait, deadline_ns);
     waitq_push(&g->waiters, &w);
-    return waitq_park(&g->waiters, &w, deadline_ns, PARK_WAITGROUP);
+    return waitq_park(&g->waiters, &g->waiters.lock, &w, deadline_ns, PARK_WAITGROUP);
 }

@@ -9,9 +9,9 @@
 #include <sched.h>
 #include <stddef.h>
 
-enum { SPINS_BEFORE_YIELD = 64, POS_SHIFT = 8 };
+enum { SPINS_BEFORE_YIELD = 64 };
 
-void waitq_lock(_Atomic uint32_t *lock)
+void waitq_lock_slow(_Atomic uint32_t *lock)
 {
     for (unsigned tries = 0;; tries++) {
         uint32_t free = 0;
@@ -26,34 +26,13 @@ void waitq_lock(_Atomic uint32_t *lock)
     }
 }
 
-void waitq_unlock(_Atomic uint32_t *lock)
-{
-    assert(atomic_load_explicit(lock, memory_order_relaxed) == 1);
-    atomic_store_explicit(lock, 0, memory_order_release);
-}
-
-void waitq_push(struct rt_waitq *q, struct rt_waiter *w)
-{
-    assert(!w->is_queued);
-    w->next = NULL;
-    w->prev = q->last;
-    if (q->last)
-        q->last->next = w;
-    else
-        q->first = w;
-    q->last = w;
-    w->is_queued = true;
-}
-
 void waitq_push_front(struct rt_waitq *q, struct rt_waiter *w)
 {
-    assert(!w->is_queued);
-    w->prev = NULL;
-    w->next = q->first;
     if (q->first)
         q->first->prev = w;
     else
         q->last = w;
+    w->next = q->first;
     q->first = w;
     w->is_queued = true;
 }
@@ -62,10 +41,10 @@ void waitq_remove(struct rt_waitq *q, struct rt_waiter *w)
 {
     if (!w->is_queued)
         return;
-    if (w->prev)
-        w->prev->next = w->next;
-    else
+    if (q->first == w)
         q->first = w->next;
+    else
+        w->prev->next = w->next;
     if (w->next)
         w->next->prev = w->prev;
     else
@@ -73,16 +52,13 @@ void waitq_remove(struct rt_waitq *q, struct rt_waiter *w)
     w->is_queued = false;
 }
 
-struct rt_waiter *waitq_claim_first(struct rt_waitq *q)
+struct rt_waiter *waitq_claim_some(struct rt_waitq *q)
 {
     struct rt_waiter *w;
     while ((w = q->first) != NULL) {
-        bool must_ready;
         waitq_remove(q, w);
-        if (wait_claim(w->wait, w->pos, &must_ready)) {
-            assert(must_ready); // the queue's lock was held until it was PARKED
+        if (waiter_claim(w))
             return w;
-        }
     }
     return NULL;
 }
@@ -98,8 +74,6 @@ struct rt_waiter *waitq_claim_all(struct rt_waitq *q)
     return list;
 }
 
-void wait_wake(struct rt_waiter *w) { sched_ready(w->wait->gp); }
-
 void wait_wake_all(struct rt_waiter *list)
 {
     for (struct rt_waiter *w = list, *next; w; w = next) {
@@ -108,26 +82,9 @@ void wait_wake_all(struct rt_waiter *list)
     }
 }
 
-void wait_init(struct rt_wait *wait, int64_t deadline_ns, bool several)
-{
-    *wait = (struct rt_wait){.gp = g_self(), .contended = several || deadline_ns != RT_FOREVER};
-    assert(wait->gp); // only goroutines wait
-}
-
-void waiter_init(struct rt_waiter *w, struct rt_wait *wait)
-{
-    *w = (struct rt_waiter){.wait = wait};
-}
-
 bool wait_claim(struct rt_wait *wait, uint16_t pos, bool *must_ready)
 {
-    uint32_t ended = WAIT_ENDED | (uint32_t)pos << POS_SHIFT;
-    if (!wait->contended) { // we hold the only lock by which it can be found
-        assert(atomic_load_explicit(&wait->state, memory_order_relaxed) == WAIT_PARKED);
-        atomic_store_explicit(&wait->state, ended, memory_order_relaxed);
-        *must_ready = true;
-        return true;
-    }
+    uint32_t ended = WAIT_ENDED | (uint32_t)pos << WAIT_POS_SHIFT;
     uint32_t state = atomic_load_explicit(&wait->state, memory_order_relaxed);
     while (state == WAIT_ARMING || state == WAIT_PARKED) {
         if (atomic_compare_exchange_weak_explicit(&wait->state, &state, ended, memory_order_acq_rel,
@@ -151,7 +108,7 @@ static void wait_expire(void *arg)
 }
 
 struct parking {
-    struct rt_wait *wait;
+    struct rt_wait *wait; // or NULL
     _Atomic uint32_t *const *locks;
     int lock_count;
     int64_t deadline_ns;
@@ -169,62 +126,65 @@ static bool publish(struct g *gp, void *arg)
     bool parked = true;
     bool is_leaving = atomic_load_explicit(&p->is_leaving, memory_order_acquire); // (E)
     assert(is_leaving);
-    assert(gp == wait->gp);
     if (p->unlocks)
         mutex_release(p->unlocks); // who takes it now still has to wait for the queue's lock
     if (p->deadline_ns != RT_FOREVER)
         rt_timer_start(&wait->timer, p->deadline_ns, wait_expire, wait);
-    if (wait->contended) {
+    if (wait) {
+        assert(gp == wait->gp);
         uint32_t arming = WAIT_ARMING;
         parked = atomic_compare_exchange_strong_explicit(
             &wait->state, &arming, WAIT_PARKED, memory_order_acq_rel, memory_order_acquire); // (B)
-    } else {
-        atomic_store_explicit(&wait->state, WAIT_PARKED, memory_order_relaxed);
     }
     for (int i = 0; i < lock_count; i++)
         waitq_unlock(locks[i]); // after the last one, nothing of the goroutine's may be touched
     return parked;
 }
 
-static uint16_t park(struct rt_wait *wait, struct parking *p, enum park_reason reason)
+static uint16_t park(struct parking *p, enum park_reason reason)
 {
     // For the reader, and ThreadSanitizer, which knows nothing of what two goroutines on one thread
     // owe each other: all up to here happens before publish, which releases our locks.
     atomic_store_explicit(&p->is_leaving, true, memory_order_release); // (E)
-    assert(wait->contended || p->deadline_ns == RT_FOREVER);
     sched_park(publish, p, reason);
+    if (!p->wait)
+        return 0;
     if (p->deadline_ns != RT_FOREVER)
-        rt_timer_stop(&wait->timer); // also when it fired: it may still be running
-    uint32_t state = atomic_load_explicit(&wait->state, memory_order_acquire); // (B)
-    assert((state & ((1u << POS_SHIFT) - 1)) == WAIT_ENDED);
-    return (uint16_t)(state >> POS_SHIFT);
+        rt_timer_stop(&p->wait->timer); // also when it fired: it may still be running
+    uint32_t state = atomic_load_explicit(&p->wait->state, memory_order_acquire); // (B)
+    assert((state & ((1u << WAIT_POS_SHIFT) - 1)) == WAIT_ENDED);
+    return (uint16_t)(state >> WAIT_POS_SHIFT);
 }
 
 uint16_t wait_park(struct rt_wait *wait, _Atomic uint32_t *const *locks, int lock_count,
                    int64_t deadline_ns, enum park_reason reason)
 {
     struct parking p = {wait, locks, lock_count, deadline_ns, NULL, false};
-    return park(wait, &p, reason);
+    return park(&p, reason);
 }
 
-int waitq_park(struct rt_waitq *q, struct rt_waiter *w, int64_t deadline_ns,
-               enum park_reason reason)
+static int park_until(struct rt_waitq *q, _Atomic uint32_t *lock, struct rt_waiter *w,
+                      struct rt_mutex *unlocks, int64_t deadline_ns, enum park_reason reason)
 {
-    return waitq_park_unlocking(q, w, NULL, deadline_ns, reason);
+    struct parking p = {w->wait, &lock, 1, deadline_ns, unlocks, false};
+    assert(w->wait || deadline_ns == RT_FOREVER);
+    if (park(&p, reason) != WAIT_TIMED_OUT)
+        return 0;
+    waitq_lock(lock);
+    waitq_remove(q, w);
+    waitq_unlock(lock);
+    return -ETIMEDOUT;
+}
+
+int waitq_park_until(struct rt_waitq *q, _Atomic uint32_t *lock, struct rt_waiter *w,
+                     int64_t deadline_ns, enum park_reason reason)
+{
+    return park_until(q, lock, w, NULL, deadline_ns, reason);
 }
 
 int waitq_park_unlocking(struct rt_waitq *q, struct rt_waiter *w, struct rt_mutex *m,
                          int64_t deadline_ns, enum park_reason reason)
 {
-    _Atomic uint32_t *lock = &q->lock;
-    struct parking p = {w->wait, &lock, 1, deadline_ns, m, false};
-    if (m)
-        g_lock_forgotten();
-    uint16_t pos = park(w->wait, &p, reason);
-    if (pos != WAIT_TIMED_OUT)
-        return 0;
-    waitq_lock(&q->lock);
-    waitq_remove(q, w);
-    waitq_unlock(&q->lock);
-    return -ETIMEDOUT;
+    g_lock_forgotten();
+    return park_until(q, &q->lock, w, m, deadline_ns, reason);
 }

@@ -1,0 +1,38 @@
+/* sched/here.h: the calling goroutine, and what the short paths of sync/ do with it. */
+#pragma once
+#include "runtime/sched/solo.h"
+#include "runtime/sched/stack.h"
+#include <assert.h>
+
+/* g_self, without a call. */
+static inline struct g *g_here(void) { return stack_g_of((uintptr_t)__builtin_frame_address(0)); }
+
+/* sched_ready, by the goroutine `self` (or NULL: whoever calls finds out). */
+void g_ready(struct g *self, struct g *gp);
+/* Park, for the commonest commit: release `lock` (of sync/), under which `self` was queued. */
+void g_park_unlocking(struct g *self, _Atomic uint32_t *lock, enum park_reason reason);
+
+/* The exit of a runtime call: honour a request that came meanwhile.  Context: goroutine or any. */
+void g_honour_pending(struct g *gp);
+static inline void g_exit_call(struct g *gp)
+{
+    if (gp && unlikely(load_relaxed(&gp->preempt_pending) != PREEMPT_NONE))
+        g_honour_pending(gp);
+}
+
+/* g_lock_taken, g_lock_forgotten. */
+static inline void g_lock_taken_by(struct g *gp)
+{
+    if (gp)
+        gp->locks++;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+static inline void g_lock_given_by(struct g *gp)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    if (!gp)
+        return;
+    assert(gp->locks > 0); // whoever unlocks is the one who locked
+    if (--gp->locks == 0)
+        gp->was_sliced = false;
+}

@@ -157,6 +157,34 @@ int client_set_knob(struct client *c, const char *name, const char *value, char 
     return err;
 }
 
+int client_watch(struct client *c, struct rt_bytes key, struct rt_bytes end,
+                 struct grpc_stream **out, struct why *why)
+{
+    enum { SEND_S = 60 };
+    struct grpc_status status;
+    struct grpc_stream *stream;
+    struct rt_string request = {0};
+    if (grpc_stream_open(c->grpc, "/etcdserverpb.Watch/Watch", NULL, 0, RT_FOREVER, &stream,
+                         &status)) {
+        why_set(why, "%s: no watch stream: %s", c->endpoint, status.text);
+        return -1;
+    }
+    size_t mark = field_begin(&request, 1);
+    field_add_bytes(&request, 1, key);
+    field_add_bytes(&request, 2, end);
+    field_end(&request, mark);
+    struct grpc_part part = {.bytes = rt_bytes(request.data, request.len)};
+    int err = grpc_stream_send(stream, &part, 1, rt_after_ns(SEND_S * RT_SECOND));
+    rt_string_deinit(&request);
+    if (err) {
+        why_set(why, "%s: a watch stream takes no request", c->endpoint);
+        grpc_stream_close(stream);
+        return -1;
+    }
+    *out = stream;
+    return 0;
+}
+
 /* ---- /metrics ---- */
 
 double metric_of(const char *text, const char *name)

@@ -34,6 +34,11 @@ int client_knobs(struct client *c, struct rt_arena *arena, Kvdpb__KnobListRespon
 int client_set_knob(struct client *c, const char *name, const char *value, char *previous,
                     size_t cap, struct why *why);
 
+/* Open a stream that watches [key, end), from now on; its first message says that it is there. The caller
+ * closes it. */
+int client_watch(struct client *c, struct rt_bytes key, struct rt_bytes end,
+                 struct grpc_stream **out, struct why *why);
+
 /* The sum of all series of a metric on http://endpoint/metrics. */
 int client_metric(const char *endpoint, const char *name, double *out, struct why *why);
 /* The same for several names at once, one request. */

@@ -59,6 +59,14 @@ static const struct experiment experiments[] = {
      "Allocation of 16 KiB objects by 16 threads falls from 124 ns with one lock to 8.3 ns with "
      "caches a P.",
      run_allocator},
+    {"leak", "Do goroutines stay behind?",
+     "a soak of settable length (--soak): goroutines of each member at rest, and while a hundred "
+     "watch streams "
+     "come and go",
+     "Does the number of goroutines grow while watch streams come and go?",
+     "Over a day\u2019s watch goroutines went from 18 to 19 at rest and from 214 to 217 under "
+     "load.",
+     run_leak},
 };
 enum { EXPERIMENTS = sizeof(experiments) / sizeof(experiments[0]) };
 

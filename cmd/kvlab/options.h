@@ -18,6 +18,7 @@ struct lab_options {
     int64_t value_bytes;
     int64_t clients;  // at once
     int64_t trial_ns; // length of a trial; 0: the experiment's own
+    int64_t soak_ns;  // of leak; 0: the experiment's own
     int64_t seed;
     const char *kvd;  // the server's program; NULL: kvd beside kvlab
     const char *etcd; // NULL: etcd of PATH

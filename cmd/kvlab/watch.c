@@ -145,27 +145,14 @@ static void run_stream(void *arg)
 static bool open_stream(struct watching *w, struct stream *s, struct client *connection,
                         struct why *why)
 {
-    struct grpc_status status;
-    struct rt_string request = {0};
     s->all = w;
-    if (grpc_stream_open(connection->grpc, "/etcdserverpb.Watch/Watch", NULL, 0, RT_FOREVER,
-                         &s->grpc, &status)) {
-        why_set(why, "%s: no watch stream: %s", connection->endpoint, status.text);
-        s->grpc = NULL;
+    if (client_watch(connection, RT_BYTES("kvlab/watch/"), RT_BYTES("kvlab/watch0"), &s->grpc, why))
         return false;
-    }
-    size_t mark = field_begin(&request, 1);
-    field_add_bytes(&request, 1, RT_BYTES("kvlab/watch/"));
-    field_add_bytes(&request, 2, RT_BYTES("kvlab/watch0"));
-    field_end(&request, mark);
-    struct grpc_part part = {.bytes = rt_bytes(request.data, request.len)};
-    int err = grpc_stream_send(s->grpc, &part, 1, rt_after_ns(OPEN_S * RT_SECOND));
-    rt_string_deinit(&request);
     rt_waitgroup_add(&w->running, 1);
-    if (!err && rt_go("watch-stream", run_stream, s) == 0) // ends when the experiment is over
+    if (rt_go("watch-stream", run_stream, s) == 0) // ends when the experiment is over
         return true;
     rt_waitgroup_done(&w->running);
-    why_set(why, "%s: a watch stream takes no request", connection->endpoint);
+    why_set(why, "no goroutine for a watch stream");
     return false;
 }
 
@@ -308,7 +295,8 @@ static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct
 
 /* ---- The experiment ---- */
 
-static void show(struct lab *lab, struct section *s, const struct delivered *d, const double *rates)
+static void show(struct lab *lab, struct section *s, const struct delivered *d, const double *rates,
+                 double streams)
 {
     static const struct column columns[] = {{"load", "", false, 0},
                                             {"puts", "a second", false, 0},
@@ -352,6 +340,15 @@ static void show(struct lab *lab, struct section *s, const struct delivered *d, 
     }
     t->note = "A delivery takes from the moment the put was due to the moment a stream has its "
               "event: the put itself is in it. The article\u2019s loads are not stated as rates.";
+    for (int i = 0; i < LOADS; i++) {
+        double due = rates[i] * streams, came = stat_spread_of(d[i].events, d[i].trials).median;
+        if (d[i].trials && came < 0.9 * due)
+            report_say(&lab->report, s,
+                       "Under %s load %.0f of %.0f events a second arrived while it lasted: a "
+                       "queue grew, and the "
+                       "times are mostly of waiting in it.",
+                       i ? "high" : "low", came, due);
+    }
     if (!d[0].trials || !d[1].trials)
         return;
     uint32_t pairs = d[0].trials < d[1].trials ? d[0].trials : d[1].trials;
@@ -405,7 +402,7 @@ static bool run_watching(struct watching *w, struct section *s, struct why *why)
                           t + 1, trials);
             ok = run_trial(w, rates[i], length, &d[i], why);
         }
-    show(lab, s, d, rates);
+    show(lab, s, d, rates, w->stream_count);
     if (ok)
         show_memory(lab, s, w, before, after);
     if (d[0].trials)

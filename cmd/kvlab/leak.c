@@ -1,0 +1,299 @@
+/* cmd/kvlab/leak.c: do goroutines stay behind? A soak: a time of rest, a time in which watch streams come and
+ * go, and what is there when they have gone. Goroutines are counted from outside, by /metrics. */
+#include "cmd/kvlab/replication.h"
+#include <inttypes.h>
+#include <rt/go.h>
+#include <stdio.h>
+
+enum {
+    STREAMS = 100, // at once
+    CONNECTIONS = 10,
+    PUTS_PER_S = 20,
+    EVERY_MS = 200,
+    SAMPLES_MAX = 40000,
+    SETTLE_S = 10,
+    OPEN_S = 20,
+    ALLOWED = 2, // more than that of one place is what the article's detector reports
+    MEMBERS = 3
+};
+static const double article[2][2] = {{18, 19}, {214, 217}};
+
+struct counted {
+    double at_s, goroutines[CLUSTER_MEMBERS_MAX];
+};
+struct soak {
+    struct lab *lab;
+    struct cluster *cluster;
+    struct client connections[CONNECTIONS];
+    int64_t start_ns;
+    struct counted *samples;
+    uint32_t count;
+    _Atomic bool over; // the churn; also after a failure
+    _Atomic uint64_t opened, events;
+    _Atomic uint32_t next;
+    struct rt_waitgroup running;
+    struct rt_mutex failure_lock;
+    struct why failure; // failure_lock; the first counts
+};
+
+static void fail(struct soak *k, const char *text)
+{
+    rt_mutex_lock(&k->failure_lock);
+    if (!k->failure.text[0])
+        why_set(&k->failure, "%s", text);
+    atomic_store(&k->over, true);
+    rt_mutex_unlock(&k->failure_lock);
+}
+
+/* ---- Streams that come and go ---- */
+
+/* End a stream in order: say that no more is asked, and take what comes until the server has ended it. Mere
+ * closing would reset it, and a server takes a flood of resets for an attack. */
+static bool end_stream(struct grpc_stream *s)
+{
+    struct rt_buf *message;
+    int got;
+    int64_t deadline = rt_after_ns(OPEN_S * RT_SECOND);
+    grpc_stream_half_close(s);
+    while ((got = grpc_stream_recv(s, &message, deadline)) == 1)
+        rt_buf_unref(message);
+    return got == 0;
+}
+
+/* Open a watch, wait until it is there and has an event, close it. False: it failed. */
+static bool watch_once(struct soak *k, struct client *c)
+{
+    struct grpc_stream *s;
+    struct why why = {{0}};
+    struct rt_buf *message;
+    if (client_watch(c, RT_BYTES("kvlab/soak/"), RT_BYTES("kvlab/soak0"), &s, &why)) {
+        fail(k, why.text);
+        return false;
+    }
+    bool ok = true;
+    for (int i = 0; i < 2 && ok; i++) { // created, and an event
+        ok = grpc_stream_recv(s, &message, rt_after_ns(OPEN_S * RT_SECOND)) == 1;
+        if (ok)
+            rt_buf_unref(message);
+    }
+    bool ended = ok && end_stream(s);
+    grpc_stream_close(s);
+    atomic_fetch_add(&k->opened, ended);
+    if (!ended && !atomic_load(&k->over))
+        fail(k, ok ? "a watch stream did not end" : "a watch stream had no event in time");
+    ok = ended;
+    return ok;
+}
+
+static void run_churn(void *arg)
+{
+    struct soak *k = arg;
+    struct client *c = &k->connections[atomic_fetch_add(&k->next, 1) % CONNECTIONS];
+    while (!atomic_load(&k->over) && watch_once(k, c))
+        ;
+    rt_waitgroup_done(&k->running);
+}
+
+/* Puts until the last stream has gone: each waits for an event. */
+static void run_puts(void *arg)
+{
+    struct soak *k = arg;
+    struct client *leader = &cluster_leader(k->cluster)->client;
+    for (uint64_t n = 0; !atomic_load(&k->over); n++) {
+        struct why why;
+        rt_sleep_until(k->start_ns + (int64_t)(n * RT_SECOND / PUTS_PER_S));
+        if (client_put(leader, RT_BYTES("kvlab/soak/key"), RT_BYTES("v"), NULL, &why)) {
+            fail(k, why.text);
+            break;
+        }
+        atomic_fetch_add(&k->events, 1);
+    }
+    rt_waitgroup_done(&k->running);
+}
+
+static bool start_churn(struct soak *k, struct why *why)
+{
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (client_dial(cluster_leader(k->cluster)->endpoint, &k->connections[i], why))
+            return false;
+    k->start_ns = rt_now_ns();
+    for (int i = 0; i <= STREAMS; i++) { // end with the churn
+        rt_waitgroup_add(&k->running, 1);
+        if (rt_go(i ? "churn" : "soak-putter", i ? run_churn : run_puts, k)) {
+            rt_waitgroup_done(&k->running);
+            fail(k, "no goroutine for a stream");
+        }
+    }
+    return true;
+}
+
+/* Until the streams are spread over their lives; at the beginning all open at once. */
+static void wait_spread(struct soak *k)
+{
+    int64_t deadline = rt_after_ns(OPEN_S * RT_SECOND);
+    while (atomic_load(&k->opened) < 3 * STREAMS && !atomic_load(&k->over) &&
+           rt_now_ns() < deadline && !lab_is_stopped(k->lab))
+        rt_sleep_ns(20 * RT_MS);
+}
+
+static void stop_churn(struct soak *k)
+{
+    atomic_store(&k->over, true);
+    rt_waitgroup_wait(&k->running, RT_FOREVER);
+    for (int i = 0; i < CONNECTIONS; i++)
+        client_close(&k->connections[i]);
+}
+
+/* ---- Counting ---- */
+
+static bool count_all(struct soak *k, double *out, struct why *why)
+{
+    for (uint32_t i = 0; i < k->cluster->count; i++)
+        if (client_metric(k->cluster->members[i].endpoint, "go_goroutines", &out[i], why))
+            return false;
+    return true;
+}
+
+/* Count for so long; what was counted is samples [*from, *to). */
+static bool watch_for(struct soak *k, int64_t begun_ns, int64_t length_ns, uint32_t *from,
+                      uint32_t *to, struct why *why)
+{
+    int64_t end = rt_after_ns(length_ns);
+    *from = k->count;
+    while (rt_now_ns() < end && !lab_is_stopped(k->lab) && k->count < SAMPLES_MAX) {
+        struct counted *c = &k->samples[k->count];
+        c->at_s = (double)(rt_now_ns() - begun_ns) / 1e9;
+        if (!count_all(k, c->goroutines, why) || !cluster_is_whole(k->cluster, why))
+            return false;
+        *to = ++k->count;
+        rt_sleep_ns(EVERY_MS * RT_MS);
+    }
+    *to = k->count;
+    return *to > *from;
+}
+
+/* The median of a quarter of a phase, 0 the first and 3 the last, of one member. */
+static double quarter(const struct soak *k, uint32_t from, uint32_t to, int which, uint32_t member)
+{
+    double values[256];
+    uint32_t length = to - from, count = 0;
+    uint32_t a = from + length * (uint32_t)which / 4, b = from + length * ((uint32_t)which + 1) / 4;
+    uint32_t step = (b - a) / 256 + 1;
+    for (uint32_t i = a; i < (b > a ? b : a + 1) && count < 256; i += step)
+        values[count++] = k->samples[i].goroutines[member];
+    return stat_median(values, count);
+}
+
+/* ---- The experiment ---- */
+
+struct phases {
+    uint32_t rest[2], busy[2];
+    double before[CLUSTER_MEMBERS_MAX], after[CLUSTER_MEMBERS_MAX];
+};
+
+/* What stayed behind does not go; what is still on its way out does, so it gets its time. */
+static bool wait_settled(struct soak *k, struct phases *p, struct why *why)
+{
+    int64_t deadline = rt_after_ns(SETTLE_S * RT_SECOND);
+    for (;;) {
+        if (!count_all(k, p->after, why))
+            return false;
+        bool settled = true;
+        for (uint32_t i = 0; i < k->cluster->count; i++)
+            settled = settled && p->after[i] <= p->before[i];
+        if (settled || rt_now_ns() > deadline)
+            return true;
+        rt_sleep_ns(EVERY_MS * RT_MS);
+    }
+}
+
+static void show(struct soak *k, struct section *s, const struct phases *p)
+{
+    static const struct column columns[] = {{"time", "", false, 0},
+                                            {"streams opened and closed", "", false, 0},
+                                            {"goroutines at first", "", false, 0},
+                                            {"at last", "", false, 0},
+                                            {"article: at first", "", false, 0},
+                                            {"article: at last", "", false, 0}};
+    struct report *r = &k->lab->report;
+    uint32_t leader = k->cluster->leader;
+    struct table *t = report_table(r, s, "leak", "Goroutines of the leader", columns, 6);
+    for (int i = 0; i < 2; i++) {
+        const uint32_t *span = i ? p->busy : p->rest;
+        struct cell *row = table_row(r, t);
+        row[0] = cell_text(i ? "watch streams come and go" : "at rest");
+        row[1] = cell_number(i ? (double)atomic_load(&k->opened) : 0);
+        row[2] = cell_number(quarter(k, span[0], span[1], 0, leader));
+        row[3] = cell_number(quarter(k, span[0], span[1], 3, leader));
+        row[4] = cell_number(article[i][0]);
+        row[5] = cell_number(article[i][1]);
+    }
+    t->note = "Medians of the first and of the last quarter of each time. The article\u2019s "
+              "counts are of "
+              "its own server.";
+    struct plot *plot = report_plot(r, s, "leak", "Goroutines over time", PLOT_LINES, "seconds",
+                                    "goroutines of a member");
+    for (uint32_t m = 0; m < k->cluster->count; m++) {
+        const char *name = rt_arena_printf(&r->arena, "%s%s", k->cluster->members[m].name,
+                                           m == leader ? ", leading" : "");
+        struct plot_series *curve = plot_series(r, plot, name);
+        uint32_t step = k->count / 2000 + 1;
+        for (uint32_t i = 0; i < k->count; i += step)
+            plot_add(curve, k->samples[i].at_s, k->samples[i].goroutines[m]);
+    }
+    for (uint32_t m = 0; m < k->cluster->count; m++)
+        report_check(
+            r, s, p->after[m] <= p->before[m] + ALLOWED,
+            "When the streams have gone %s has %.0f goroutines; before they came it had %.0f.",
+            k->cluster->members[m].name, p->after[m], p->before[m]);
+}
+
+static bool run_soak(struct soak *k, struct section *s, int64_t length, struct why *why)
+{
+    struct phases p = {0};
+    int64_t begun = rt_now_ns();
+    double seconds = (double)length / 1e9;
+    progress_plan(k->lab, seconds);
+    progress_step(k->lab, seconds / 3, "leak: at rest");
+    bool ok =
+        watch_for(k, begun, length / 3, &p.rest[0], &p.rest[1], why) && count_all(k, p.before, why);
+    if (!ok)
+        return false;
+    progress_step(k->lab, seconds * 2 / 3, "leak: watch streams come and go");
+    ok = start_churn(k, why) && watch_for(k, begun, length * 2 / 3, &p.busy[0], &p.busy[1], why);
+    stop_churn(k);
+    if (ok && k->failure.text[0]) {
+        *why = k->failure;
+        ok = false;
+    }
+    if (ok && wait_settled(k, &p, why))
+        show(k, s, &p);
+    return ok;
+}
+
+enum outcome run_leak(struct lab *lab, struct section *s, struct why *why)
+{
+    int64_t length = lab_choose(lab, lab->options->soak_ns, 600 * RT_SECOND, 15 * RT_SECOND);
+    struct cluster *c =
+        cluster_start(lab, &(struct cluster_spec){.name = "leak", .members = MEMBERS}, why);
+    if (!c)
+        return lab_outcome(lab, false);
+    rt_string_printf(
+        &s->setup,
+        "%u members%s; a third of %.0f s at rest, then %d streams at once on %d connections to the "
+        "leader, each opened, waited for until it has an event, and closed; %d puts/s.",
+        c->count, c->is_ours ? " of its own" : "", (double)length / 1e9, STREAMS, CONNECTIONS,
+        PUTS_PER_S);
+    struct soak *k = rt_alloc_zero(sizeof *k);
+    k->lab = lab;
+    k->cluster = c;
+    k->samples = rt_alloc(SAMPLES_MAX * sizeof *k->samples);
+    bool ok = run_soak(k, s, length, why);
+    struct why dead;
+    if (!ok && !cluster_is_whole(c, &dead))
+        *why = dead;
+    rt_free(k->samples);
+    rt_free(k);
+    cluster_stop(c);
+    return lab_outcome(lab, ok);
+}

@@ -260,7 +260,10 @@ static bool run_soak(struct soak *k, struct section *s, int64_t length, struct w
     if (!ok)
         return false;
     progress_step(k->lab, seconds * 2 / 3, "leak: watch streams come and go");
-    ok = start_churn(k, why) && watch_for(k, begun, length * 2 / 3, &p.busy[0], &p.busy[1], why);
+    ok = start_churn(k, why);
+    if (ok)
+        wait_spread(k);
+    ok = ok && watch_for(k, begun, length * 2 / 3, &p.busy[0], &p.busy[1], why);
     stop_churn(k);
     if (ok && k->failure.text[0]) {
         *why = k->failure;

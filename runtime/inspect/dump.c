@@ -159,6 +159,7 @@ void rt_stats(struct rt_stats *out)
     out->handoffs = load_relaxed(&sched.handoffs);
     out->wakeups = load_relaxed(&sched.wakeups);
     out->wakeups_for_nothing = load_relaxed(&sched.wakeups_for_nothing);
+    out->threads = load_relaxed(&sched.live_ms);
     const struct sched_poller *poller = load_acquire(&sched.poller);
     out->poller = poller ? poller->name : "none";
     out->poller_why = poller ? poller->why : "no descriptor was ever waited for";

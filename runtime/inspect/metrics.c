@@ -27,6 +27,7 @@ struct series {
     struct rt_counter value;
     struct rt_histogram *histogram; // FAMILY_HISTOGRAM: this, or hdr
     struct rt_hdr *hdr;
+    bool borrowed; // hdr is somebody else's
     const int64_t *bounds_ns;
     int bound_count;
     double (*fn)(void *arg); // computed when read, else NULL
@@ -74,7 +75,8 @@ static void series_free(struct series *s)
 {
     if (s->histogram)
         histogram_free(s->histogram);
-    rt_hdr_free(s->hdr);
+    if (!s->borrowed)
+        rt_hdr_free(s->hdr);
     rt_free(s->node.key);
     rt_free(s);
 }
@@ -186,6 +188,17 @@ struct rt_hdr *rt_metrics_hdr(struct rt_metrics *m, const char *name, const char
     fresh->bounds_ns = bounds_ns;
     fresh->bound_count = count;
     return series_insert(family_of(m, name, help, FAMILY_HISTOGRAM), fresh, labels)->hdr;
+}
+
+void metrics_hdr_of(struct rt_metrics *m, const char *name, const char *labels, const char *help,
+                    struct rt_hdr *h, const int64_t *bounds_ns, int count)
+{
+    struct series *fresh = rt_alloc_zero(sizeof(*fresh));
+    fresh->hdr = h;
+    fresh->borrowed = true;
+    fresh->bounds_ns = bounds_ns;
+    fresh->bound_count = count;
+    series_insert(family_of(m, name, help, FAMILY_HISTOGRAM), fresh, labels);
 }
 
 static void write_help(struct rt_string *out, const struct family *f)

@@ -1,6 +1,8 @@
 /* inspect/runtime_metrics.c: the scheduler's own numbers as metrics. Each is read when the metrics
  * are, so that the scheduler pays nothing for them. */
 #include "rt/inspect.h"
+#include "rt/time.h"
+#include "runtime/inspect/latency.h"
 #include "runtime/inspect/metrics.h"
 #include <stddef.h>
 #include <string.h>
@@ -20,8 +22,17 @@ static double read_stat(void *arg)
     return (double)value;
 }
 
+/* From a switch that was waited for a moment to a second. */
+static const int64_t latency_bounds_ns[] = {
+    1000,       2500,       5000,        10 * 1000,   25 * 1000,   50 * 1000,
+    100 * 1000, 250 * 1000, 500 * 1000,  RT_MS,       2500 * 1000, 5 * RT_MS,
+    10 * RT_MS, 25 * RT_MS, 50 * RT_MS,  100 * RT_MS, 250 * RT_MS, RT_SECOND,
+};
+
 void rt_metrics_add_runtime(struct rt_metrics *m)
 {
+    static const struct stat_metric threads = {"kvd_runtime_threads", "Threads of the scheduler.",
+                                               offsetof(struct rt_stats, threads)};
     static const struct stat_metric goroutines = {"go_goroutines",
                                                   "Number of goroutines that currently exist.",
                                                   offsetof(struct rt_stats, goroutines)};
@@ -50,6 +61,12 @@ void rt_metrics_add_runtime(struct rt_metrics *m)
          offsetof(struct rt_stats, polls)},
     };
     rt_metrics_gauge_fn(m, goroutines.name, "", goroutines.help, read_stat, (void *)&goroutines);
+    rt_metrics_gauge_fn(m, threads.name, "", threads.help, read_stat, (void *)&threads);
+    if (latency_histogram())
+        metrics_hdr_of(m, "kvd_runtime_sched_latency_seconds", "",
+                       "How long goroutines that became ready waited to run; one of 8 is timed.",
+                       latency_histogram(), latency_bounds_ns,
+                       sizeof(latency_bounds_ns) / sizeof(latency_bounds_ns[0]));
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         metrics_counter_fn(m, counters[i].name, "", counters[i].help, read_stat,
                            (void *)&counters[i]);

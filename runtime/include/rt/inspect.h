@@ -13,6 +13,7 @@ void rt_dump_short(struct rt_string *out);
 struct rt_stats {
     uint64_t goroutines, spawned, switches, preempted_slice, preempted_need, preempt_refused;
     uint64_t steals, stolen, global_gets, handoffs, wakeups, wakeups_for_nothing, polls;
+    uint64_t threads; // now, sysmon among them
     const char *poller; // "io_uring" or "epoll"
     const char *poller_why;
 };

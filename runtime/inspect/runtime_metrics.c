@@ -4,6 +4,7 @@
 #include "rt/time.h"
 #include "runtime/inspect/latency.h"
 #include "runtime/inspect/metrics.h"
+#include "runtime/mem/figures.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -70,4 +71,5 @@ void rt_metrics_add_runtime(struct rt_metrics *m)
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         metrics_counter_fn(m, counters[i].name, "", counters[i].help, read_stat,
                            (void *)&counters[i]);
+    mem_metrics_add(m);
 }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIRST_BLOCK_BYTES = 4096, LAST_BLOCK_BYTES = 64 << 10, ARENA_ALIGN = 16 };
+enum { ARENA_ALIGN = 16 };
 
 #ifdef RT_ASAN
 enum { ONE_ALLOCATION_PER_BLOCK = 1 };
@@ -22,6 +22,12 @@ struct rt_arena_block {
     struct rt_arena_block *older;
     size_t bytes; // of the data behind this header
     alignas(ARENA_ALIGN) uint8_t data[];
+};
+
+/* With their headers whole size classes, or whole pages. */
+enum {
+    FIRST_BLOCK_BYTES = 4096 - sizeof(struct rt_arena_block),
+    LAST_BLOCK_BYTES = (64 << 10) - sizeof(struct rt_arena_block),
 };
 
 static size_t round_up(size_t bytes)
@@ -46,7 +52,7 @@ static size_t next_block_bytes(const struct rt_arena *a, size_t wanted)
 {
     if (ONE_ALLOCATION_PER_BLOCK)
         return wanted;
-    size_t bytes = a->newest ? a->newest->bytes * 2 : FIRST_BLOCK_BYTES - sizeof(*a->newest);
+    size_t bytes = a->newest ? a->newest->bytes * 2 : FIRST_BLOCK_BYTES;
     if (bytes > LAST_BLOCK_BYTES)
         bytes = LAST_BLOCK_BYTES;
     return bytes > wanted ? bytes : wanted;

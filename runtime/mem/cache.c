@@ -7,13 +7,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { CACHES_MAX = 256 }; // Ps with a number beyond use the shared one
+enum {
+    CACHES_MAX = 256, // Ps with a number beyond use the shared one
+    TRIM_EVERY_NS = 100 * 1000 * 1000,
+    TRIM_CLASSES = 8, // a tick; all of them in a second
+};
 
 static struct {
     struct spinlock make_lock;
     struct mem_cache *_Atomic of_p[CACHES_MAX]; // make_lock; stay when a run ends, for the next one
     struct spinlock shared_lock;
     struct mem_cache *_Atomic shared; // its magazines: shared_lock
+    int64_t trimmed_ns;               // sysmon
 } caches;
 
 /* What every class of the empty cache points to: nothing to take before it, no place at it. */
@@ -120,6 +125,16 @@ void cache_put_shared(unsigned class, void *block)
         magazine_put(c, class, block);
     }
     spin_unlock(&caches.shared_lock);
+}
+
+void mem_trim(int64_t now_ns)
+{
+    if (now_ns - caches.trimmed_ns < TRIM_EVERY_NS)
+        return;
+    caches.trimmed_ns = now_ns;
+    for (int i = 0; i < TRIM_CLASSES; i++)
+        central_trim();
+    heap_trim();
 }
 
 static uint64_t blocks_of(struct mem_cache *_Atomic *place, unsigned class)

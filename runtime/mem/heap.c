@@ -56,8 +56,6 @@ static struct {
     _Atomic size_t bytes[SPAN_MANAGED + 1]; // in use, by kind
     _Atomic size_t free_bytes[SORTS];
     _Atomic uint32_t tick;
-
-    int64_t trimmed_ns; // the trimmer
 } heap;
 
 bool heap_debug(void) { return heap.debug; }
@@ -412,12 +410,9 @@ static struct span *take_old(size_t most)
     return NULL;
 }
 
-size_t heap_trim(int64_t now_ns)
+size_t heap_trim(void)
 {
     size_t returned = 0;
-    if (!load_acquire(&heap.ready) || now_ns - heap.trimmed_ns < HEAP_TICK_NS)
-        return 0;
-    heap.trimmed_ns = now_ns;
     store_relaxed(&heap.tick, load_relaxed(&heap.tick) + 1);
     if (load_relaxed(&heap.free_bytes[DIRTY]) == 0)
         return 0;

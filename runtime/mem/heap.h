@@ -35,11 +35,10 @@ struct span *heap_take(uint32_t pages, uint32_t align_pages, unsigned class, enu
 /* Nobody points into it any more, and it is in no list. */
 void heap_give(struct span *s);
 
-/* Return pages to the system that were free for a while: at most HEAP_TRIM_BYTES a call. Cheap when
- * there is nothing to do or the last call is less than a tick (100 ms) ago. Returns how many bytes.
- * Context: one thread at a time (sysmon, a test); never parks. */
-enum { HEAP_TRIM_BYTES = 4 << 20, HEAP_TICK_NS = 100 * 1000 * 1000, HEAP_TRIM_TICKS = 10 };
-size_t heap_trim(int64_t now_ns);
+/* One tick: return pages to the system that were free for HEAP_TRIM_TICKS of them, at most
+ * HEAP_TRIM_BYTES. Returns how many.  Context: one thread at a time (mem_trim, a test); never parks. */
+enum { HEAP_TRIM_BYTES = 4 << 20, HEAP_TRIM_TICKS = 10 };
+size_t heap_trim(void);
 
 /* The part of heap_figures that is about pages. */
 void heap_figures_pages(struct heap_figures *out);

@@ -17,6 +17,26 @@ void *rt_realloc(void *p, size_t bytes);
 void rt_free(void *p); // NULL is allowed
 char *rt_strdup(const char *s);
 
+/* What rt_alloc has of the system, and by size class. In the builds of sanitizers all is 0: they have
+ * an allocator of their own. Figures of caches are rough while others allocate. */
+enum { RT_ALLOC_CLASSES = 72 };
+struct rt_alloc_class {
+    uint32_t block_bytes;
+    uint32_t spans;  // runs of pages that are cut into such blocks
+    uint64_t used;   // blocks that callers have
+    uint64_t cached; // blocks at hand for the next caller
+};
+struct rt_alloc_stats {
+    size_t span_bytes;     // pages in use, large blocks included
+    size_t large_bytes;    // of them blocks over 32 KiB
+    size_t managed_bytes;  // pages in use by the managed heap (rt/gc.h)
+    size_t free_bytes;     // pages kept for reuse
+    size_t returned_bytes; // pages that the system has back
+    uint64_t trims;        // times pages were returned
+    struct rt_alloc_class classes[RT_ALLOC_CLASSES];
+};
+void rt_alloc_stats(struct rt_alloc_stats *out);
+
 /* An arena: allocate, never free singly; all goes at once. Not thread-safe. */
 struct rt_arena_block;
 struct rt_arena {

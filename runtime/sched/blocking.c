@@ -66,6 +66,7 @@ static void leave_line(void)
 static void enter(struct m *m)
 {
     struct p *p = m->p;
+    idle_leave_poller(p);
     mem_use_cache(NULL);
     m->p = NULL;
     m->blocking_p = p;

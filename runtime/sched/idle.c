@@ -160,6 +160,13 @@ void idle_break_poll(void)
     futex_wake(&sched.poll_word, 1);
 }
 
+void idle_leave_poller(struct p *p)
+{
+    const struct sched_poller *poller = load_acquire(&sched.poller);
+    if (poller && poller->leave)
+        poller->leave((int)p->index);
+}
+
 void idle_flush_ready(struct m *m)
 {
     struct g *first = m->ready_first, *last = m->ready_last;

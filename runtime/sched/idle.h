@@ -63,6 +63,8 @@ void idle_attach(struct m *m, struct p *p);
 
 /* Look at the poller, without waiting, and queue what it readied. */
 int idle_poll(struct m *m);
+/* We leave our P without looking at the poller: what it has collected for P goes now. */
+void idle_leave_poller(struct p *p);
 /* Queue what was readied while we had no P. */
 void idle_flush_ready(struct m *m);
 /* Make whoever waits in the poll role look around. */

@@ -308,6 +308,7 @@ static bool hand_to_pinned(struct m *m, struct g *gp)
 {
     struct p *p = m->p;
     idle_found(m);
+    idle_leave_poller(p);
     mem_use_cache(NULL);
     m->p = NULL;
     idle_give(gp->pinned_m, p, false);
@@ -319,6 +320,7 @@ static bool await_pinned(struct m *m)
 {
     struct p *p = m->p;
     if (p) {
+        idle_leave_poller(p);
         mem_use_cache(NULL);
         m->p = NULL;
         struct g *picked = m->picked;

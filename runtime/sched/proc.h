@@ -20,12 +20,15 @@ enum { SCHED_NO_P = -1 };
  *     Context: scheduler's stack; never parks; blocks the thread only when asked to.
  * wake: make the blocked poll, or the next one that would block, return soon.
  *     Context: any thread of the runtime; never parks.
+ * leave: the P is left without a look at the poller: submit what waits for one. May be NULL.
+ *     Context: holder of P `p`; never parks.
  * stop: close and free everything; no poll is inside or will come.  Context: no goroutine runs. */
 struct sched_poller {
     const char *name; // "epoll", "io_uring": rt_stats
     const char *why;  // in a few words why this one: rt_stats
     int (*poll)(int p, int64_t block_until_ns);
     void (*wake)(void);
+    void (*leave)(int p);
     void (*stop)(void);
 };
 

@@ -174,12 +174,35 @@ static void arith_expect(void)
             ariths[i].want[k] = ariths[i].compute(arith_seed(k));
 }
 
+/* A goroutine's control words are its own across a switch that it asks for, too. */
+static bool control_words_stay(struct tortured *t)
+{
+    unsigned mxcsr = _mm_getcsr(), mxcsr_here = mxcsr ^ 0x6000u;
+    uint16_t fpu, fpu_here = 0x0a7f, fpu_after;
+    __asm__ volatile("fnstcw %0" : "=m"(fpu));
+    _mm_setcsr(mxcsr_here);
+    __asm__ volatile("fldcw %0" ::"m"(fpu_here));
+    rt_yield();
+    stroll(t);
+    unsigned mxcsr_after = _mm_getcsr();
+    __asm__ volatile("fnstcw %0" : "=m"(fpu_after));
+    __asm__ volatile("fldcw %0" ::"m"(fpu));
+    _mm_setcsr(mxcsr);
+    if ((mxcsr & ~0x3fu) != 0x1f80u) // the low bits say what has happened so far
+        return torture_wrong(t, "MXCSR is %x", mxcsr);
+    if (((mxcsr_after ^ mxcsr_here) & ~0x3fu) != 0 || fpu_after != fpu_here || fpu != 0x037f)
+        return torture_wrong(t, "control words became %x and %x", mxcsr_after, fpu_after);
+    return true;
+}
+
 static bool arith_round(struct tortured *t)
 {
     const struct arith *a = &ariths[draw_below(t, ARITHS)];
     int seed = (int)draw_below(t, ARITH_SEEDS);
     if (!a->usable)
         return true;
+    if (draw_below(t, 4) == 0 && !control_words_stay(t))
+        return false;
     uint64_t got = a->compute(arith_seed(seed));
     if (got != a->want[seed])
         return torture_wrong(t, "a computation in %s gave %lx, not %lx", a->where,

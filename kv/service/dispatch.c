@@ -69,6 +69,7 @@ struct service *service_new(const struct service_config *config)
     struct http1_options http = {.serve = serve_http_client, .ctx = s, .log = config->log};
     s->metrics_http = http;
     s->metrics_http.serve = serve_http_metrics;
+    s->debug = debug_new(config->log);
 
     struct grpc_method built[METHODS];
     uint32_t count = list_built(built);
@@ -110,6 +111,7 @@ void service_free(struct service *s)
     rt_note_wait(&s->leader_watch_ended, RT_FOREVER);
     assert(s->leader_calls == NULL);
     grpc_server_free(s->grpc);
+    debug_free(s->debug);
     rt_free(s);
 }
 

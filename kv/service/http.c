@@ -1,7 +1,6 @@
 /* kv/service/http.c: what both ports answer to HTTP/1.1: /version, /health, /metrics; the metrics port
  * also shows the insides of the process. Shapes are etcd's (3.5 and later). */
 #include "kv/service/serve.h"
-#include "rt/inspect.h"
 
 static bool is_path(const struct http1_request *r, const char *path)
 {
@@ -116,10 +115,6 @@ void serve_http_metrics(void *ctx, const struct http1_request *request,
     struct service *s = ctx;
     if (serve_common(s, request, response))
         return;
-    if (!is_path(request, "/debug/goroutines")) {
+    if (!debug_serve(s->debug, request, response))
         not_found(response);
-    } else if (is_get(request, response)) {
-        response->content_type = "text/plain; charset=utf-8";
-        rt_dump(&response->body);
-    }
 }

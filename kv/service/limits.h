@@ -10,6 +10,9 @@ enum {
     SERVICE_ENTRY_OVERHEAD = 64, // bytes of an entry besides the request, for max-request-bytes
     SERVICE_COPY_BYTES = 4096,   // smaller bodies are copied into the answer, others handed over
     SERVICE_METRICS_CONNECTIONS = 64, // at once on a metrics port; more are closed
+    // Of an execution trace's events; as JSON they are four times as much, made in memory.
+    SERVICE_TRACE_BYTES = 4 << 20,
+    SERVICE_TRACE_MOST_BYTES = 16 << 20,
     SERVICE_RECEIVE_EXTRA =
         512 * 1024, // a message may be this much larger than max-request-bytes before
                     // gRPC refuses it (ResourceExhausted), as in etcd

@@ -2,6 +2,7 @@
  * this folder. */
 #pragma once
 #include "kv/member/member.h"
+#include "kv/service/debug.h"
 #include "kv/service/limits.h"
 #include "kv/service/service.h"
 #include "kv/service/status.h"
@@ -18,6 +19,7 @@ struct service {
     uint64_t cluster_id, member_id;
     struct grpc_server *grpc;
     struct http1_options metrics_http;
+    struct debug *debug; // pages of the metrics port
     struct rt_mutex leader_calls_lock;
     struct leader_call *leader_calls; // leader_calls_lock
     struct rt_note leader_watch_ended;

@@ -35,8 +35,8 @@ struct service *service_new(const struct service_config *config);
  * closed: gRPC over HTTP/2, and /version, /health and /metrics over HTTP/1.1.  Context: parks. */
 void service_accept_clients(struct service *s, struct rt_listener *listener);
 
-/* The same for a metrics port: HTTP/1.1 only, and also the insides of the process
- * (/debug/goroutines).  Context: parks. */
+/* The same for a metrics port: HTTP/1.1 only, and also the insides of the process: goroutines, traces,
+ * leaks (/debug/ lists the pages).  Context: parks. */
 void service_accept_metrics(struct service *s, struct rt_listener *listener);
 
 /* Refuse new calls, end streams, let unary calls finish; returns when all connections have ended

@@ -9,6 +9,7 @@
 #include "rt/alloc.h"
 #include "rt/go.h"
 #include "runtime/poll/file.h"
+#include "runtime/poll/poller.h"
 #include "runtime/poll/sys.h"
 #include <assert.h>
 #include <dirent.h>
@@ -142,7 +143,9 @@ static int disk_pwrite(struct rt_file *base, const void *buf, size_t len, uint64
 
 static int disk_pwrite_durable(struct rt_file *base, const void *buf, size_t len, uint64_t offset)
 {
-    int err = write_with(base, buf, len, offset, RWF_DSYNC);
+    int err = poll_write_durable(file_of(base)->fd, buf, len, offset);
+    if (err == -ENOSYS)
+        err = write_with(base, buf, len, offset, RWF_DSYNC);
     return err == -ENOSYS ? -EOPNOTSUPP : err; // a kernel or sandbox without pwritev2
 }
 

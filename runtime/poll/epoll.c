@@ -50,8 +50,9 @@ static int epoll_add(struct poll_desc *d)
 /* Closing the descriptor, which nobody has duplicated, removes it from the instance. */
 static void epoll_remove(struct poll_desc *d) { poll_desc_closed(d); }
 
-static int epoll_poll(int64_t until_ns)
+static int epoll_poll(int p, int64_t until_ns)
 {
+    (void)p; // one set of descriptors for all Ps
     struct epoll_event events[POLL_EVENTS_MAX];
     struct timespec buf;
     int count = sys_epoll_wait(epoll.fd, events, POLL_EVENTS_MAX, poll_timeout(until_ns, &buf));
@@ -79,5 +80,11 @@ static void epoll_wake(void)
 }
 
 const struct poller_form poller_epoll = {
-    "epoll", epoll_start, epoll_stop, epoll_add, epoll_remove, epoll_poll, epoll_wake,
+    .name = "epoll",
+    .start = epoll_start,
+    .stop = epoll_stop,
+    .add = epoll_add,
+    .remove = epoll_remove,
+    .poll = epoll_poll,
+    .wake = epoll_wake,
 };

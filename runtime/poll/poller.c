@@ -17,7 +17,7 @@ static struct {
     struct spinlock start_lock;
     const struct poller_form *_Atomic form; // set under start_lock
     struct sched_poller to_sched;           // const while form is set
-    char why[WHY_BYTES + 64];
+    char why[WHY_BYTES + 256];
     struct spinlock slots_lock;
     uint32_t first_free, slots_used;         // slots_lock
     _Atomic(struct poll_desc *) slab[SLABS]; // set once under slots_lock, read by anybody
@@ -98,7 +98,7 @@ int poll_open(int fd, struct poll_desc **out)
     if (!d)
         return -EMFILE;
     d->fd = fd;
-    d->closing = d->in_kernel = false;
+    d->uring = (struct uring_desc){.lock = {0}};
     atomic_store_explicit(&d->ended, false, memory_order_relaxed);
     atomic_store_explicit(&d->read.value, 0, memory_order_relaxed);
     atomic_store_explicit(&d->write.value, 0, memory_order_relaxed);
@@ -152,6 +152,55 @@ struct timespec *poll_timeout(int64_t until_ns, struct timespec *buf)
     return buf;
 }
 
+/* ---- I/O --------------------------------------------------------------------------------- */
+
+static const struct poller_form *form_of_run(void)
+{
+    return atomic_load_explicit(&poller.form, memory_order_relaxed);
+}
+
+ssize_t poll_recv(struct poll_desc *d, void *buf, size_t len)
+{
+    const struct poller_form *form = form_of_run();
+    return form->recv ? form->recv(d, buf, len) : sys_recv(d->fd, buf, len, 0);
+}
+
+bool poll_is_readable(struct poll_desc *d)
+{
+    const struct poller_form *form = form_of_run();
+    char byte;
+    return form->is_readable ? form->is_readable(d)
+                             : sys_recv(d->fd, &byte, 1, MSG_PEEK) != -EAGAIN;
+}
+
+/* What comes after a read that emptied the socket makes an edge later than the one consumed before
+ * the read. Not so for an end, an error or urgent data, which stop a read short although more can be
+ * had: their edge may be the one that was consumed. */
+bool poll_is_drained(struct poll_desc *d)
+{
+    const struct poller_form *form = form_of_run();
+    return form->is_drained ? form->is_drained(d) : !atomic_load(&d->ended);
+}
+
+void poll_want_write(struct poll_desc *d)
+{
+    const struct poller_form *form = form_of_run();
+    if (form->want_write)
+        form->want_write(d);
+}
+
+int poll_accept(struct poll_desc *d)
+{
+    const struct poller_form *form = form_of_run();
+    return form->accept ? form->accept(d) : sys_accept(d->fd, NULL, NULL);
+}
+
+int poll_write_durable(int fd, const void *buf, size_t len, uint64_t offset)
+{
+    const struct poller_form *form = form_of_run();
+    return form && form->write_durable ? form->write_durable(fd, buf, len, offset) : -ENOSYS;
+}
+
 /* ---- the choice -------------------------------------------------------------------------- */
 
 /* epoll first: it works in every container and binds nothing to a thread. 50 echo connections, two
@@ -162,8 +211,7 @@ enum { FORMS = sizeof preference / sizeof preference[0] };
 
 static int sched_poll(int p, int64_t until_ns)
 {
-    (void)p; // one set of descriptors for all Ps
-    return atomic_load_explicit(&poller.form, memory_order_relaxed)->poll(until_ns);
+    return atomic_load_explicit(&poller.form, memory_order_relaxed)->poll(p, until_ns);
 }
 
 static void sched_wake(void) { atomic_load_explicit(&poller.form, memory_order_relaxed)->wake(); }
@@ -190,11 +238,13 @@ static int start_form(const struct poller_form *form, const char *reason, struct
     int err = form->start(why);
     if (err)
         return err;
-    snprintf(poller.why, sizeof poller.why, "%s", reason);
+    snprintf(poller.why, sizeof poller.why, "%s%s%s", reason, form->features ? "; " : "",
+             form->features ? form->features() : "");
     poller.to_sched = (struct sched_poller){.name = form->name,
                                             .why = poller.why,
                                             .poll = sched_poll,
                                             .wake = sched_wake,
+                                            .leave = form->leave,
                                             .stop = sched_stop};
     atomic_store_explicit(&poller.form, form, memory_order_release);
     bool first = sched_poller_set(&poller.to_sched);

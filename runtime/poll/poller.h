@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { POLL_EDGE = 1, POLL_WOKEN = 2, POLL_IS_WAITER = 4, POLL_BITS = POLL_EDGE | POLL_WOKEN };
 
@@ -64,8 +65,18 @@ struct poll_desc {
     uint32_t slot;               // const
     int fd;                      // set at open, before it is registered; -1: free
     uint32_t next_free;          // slots_lock
-    bool in_kernel;              // uring: its request's last completion is due; ring_lock
-    bool closing;                // uring: ring_lock
+    struct uring_desc {
+        struct spinlock lock;     // guards the rest
+        struct ring *poll, *recv; // where its requests are under way; NULL: none
+        struct ring *pieces;      // whose buffers the list is made of
+        uint16_t first, last;     // the list of what arrived
+        uint16_t count;           // how many pieces
+        bool closing;             // to be closed at the last completion
+        bool held_back;           // the receive was ended because nobody reads
+        int end;                  // behind the pieces: 1 end of stream, negative an error
+        int *accepted;            // descriptors not taken yet; NULL: no listener or none yet
+        uint32_t accepted_count, accepted_cap;
+    } uring;
 };
 
 enum { POLL_MAX_DESCS = 1 << 20, POLL_EVENTS_MAX = 192 };
@@ -83,6 +94,19 @@ int poll_open(int fd, struct poll_desc **out);
  * Nobody waits on it or will.  Context: goroutine; never parks. */
 void poll_close(struct poll_desc *d);
 
+/* I/O by way of the form, which may have done it already. None of them parks.
+ * recv: as recv(2); after -EAGAIN an edge will come. is_drained: an edge will come before there is
+ * more to read. want_write: a write would block (or a connect goes on), give the word an edge when
+ * that changes. accept: the descriptor, or -EAGAIN and an edge will come. */
+ssize_t poll_recv(struct poll_desc *d, void *buf, size_t len);
+bool poll_is_readable(struct poll_desc *d);
+bool poll_is_drained(struct poll_desc *d);
+void poll_want_write(struct poll_desc *d);
+int poll_accept(struct poll_desc *d);
+/* Write all and make it durable by way of the form; -ENOSYS when the form does not do that.
+ * Context: parks. */
+int poll_write_durable(int fd, const void *buf, size_t len, uint64_t offset);
+
 /* What a form provides; poller.c does the rest. Functions return 0, a count or -errno. */
 struct poller_form {
     const char *name;
@@ -91,8 +115,17 @@ struct poller_form {
     int (*add)(struct poll_desc *d);
     /* Forget d; poll_desc_closed(d) is called once, now or by a later poll. */
     void (*remove)(struct poll_desc *d);
-    int (*poll)(int64_t until_ns); // as sched_poller.poll
+    int (*poll)(int p, int64_t until_ns); // as sched_poller.poll
     void (*wake)(void);
+    /* NULL: the system calls, and edges without being asked. */
+    void (*leave)(int p);
+    ssize_t (*recv)(struct poll_desc *d, void *buf, size_t len);
+    bool (*is_readable)(struct poll_desc *d);
+    bool (*is_drained)(struct poll_desc *d);
+    void (*want_write)(struct poll_desc *d);
+    int (*accept)(struct poll_desc *d);
+    int (*write_durable)(int fd, const void *buf, size_t len, uint64_t offset);
+    const char *(*features)(void); // for the line that says what was chosen
 };
 extern const struct poller_form poller_epoll, poller_uring;
 

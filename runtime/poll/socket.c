@@ -173,7 +173,7 @@ static int socket_try_accept(struct rt_listener *base, struct rt_conn **out)
     struct socket_listener *l = listener_of(base);
     int fd;
     do
-        fd = sys_accept(l->desc->fd, NULL, NULL);
+        fd = poll_accept(l->desc);
     while (fd == -ECONNABORTED || fd == -EPROTO); // this one went away; look at the next
     if (fd < 0)
         return fd;
@@ -218,6 +218,7 @@ static int wait_until_connected(struct socket_conn *c, int64_t deadline_ns)
             return sys_socket_error(c->desc->fd);
         if (conn_is_past(deadline_ns))
             return -ETIMEDOUT;
+        poll_want_write(c->desc);
         conn_side_wait(&c->base.write, deadline_ns, PARK_CONN);
     }
 }
@@ -302,28 +303,28 @@ static int socket_dial(void *state, const char *address, int64_t deadline_ns, st
 
 static ssize_t socket_try_read(struct rt_conn *base, void *buf, size_t len)
 {
-    return sys_recv(conn_of(base)->desc->fd, buf, len, 0);
+    return poll_recv(conn_of(base)->desc, buf, len);
 }
 
 static ssize_t socket_try_writev(struct rt_conn *base, const struct iovec *parts, int count)
 {
-    return sys_sendv(conn_of(base)->desc->fd, parts, count);
+    struct poll_desc *d = conn_of(base)->desc;
+    ssize_t n = sys_sendv(d->fd, parts, count);
+    if (n == -EAGAIN)
+        poll_want_write(d);
+    return n;
 }
 
-/* A short read of TCP has emptied the socket: what comes later makes an edge later than the one that
- * was consumed before the read. Not so for an end, an error or urgent data, which stop a read short
- * although more can be had: their edge may be the one that was consumed. (Unix sockets also stop
- * short where descriptors are passed.) */
+/* Unix sockets also stop short where descriptors are passed. */
 static bool socket_is_drained(struct rt_conn *base)
 {
     struct socket_conn *c = conn_of(base);
-    return c->tcp && !atomic_load(&c->desc->ended);
+    return c->tcp && poll_is_drained(c->desc);
 }
 
 static bool socket_is_readable(struct rt_conn *base)
 {
-    char byte;
-    return sys_recv(conn_of(base)->desc->fd, &byte, 1, MSG_PEEK) != -EAGAIN;
+    return poll_is_readable(conn_of(base)->desc);
 }
 
 static int socket_shut_write(struct rt_conn *base)

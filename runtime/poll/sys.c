@@ -141,6 +141,13 @@ ssize_t sys_sendv(int fd, const struct iovec *parts, int count)
     RETURN_REPEATED(sendmsg(fd, &msg, MSG_NOSIGNAL))
 }
 
+int sys_socketpair(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0
+               ? last_error()
+               : 0;
+}
+
 int sys_eventfd(void) { RETURN_REPEATED(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) }
 
 int sys_epoll_create(void) { RETURN_REPEATED(epoll_create1(EPOLL_CLOEXEC)) }

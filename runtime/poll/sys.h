@@ -49,6 +49,7 @@ int sys_remote(int fd, struct sockaddr_storage *out, socklen_t *len);
 ssize_t sys_recv(int fd, void *buf, size_t len, int flags);
 ssize_t sys_sendv(int fd, const struct iovec *parts, int count); // no SIGPIPE
 
+int sys_socketpair(int ends[2]); // unix stream sockets
 int sys_eventfd(void);
 int sys_epoll_create(void);
 int sys_epoll_add(int epoll, int fd, uint32_t events, uint64_t data);

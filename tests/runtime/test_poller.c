@@ -94,9 +94,33 @@ static void the_setting_forces_a_form(void **state)
         return; // this kernel has none, and says so
     }
     assert_string_equal(seen.poller, "io_uring");
-    assert_string_equal(seen.poller_why, "asked for by KVD_POLLER");
+    assert_true(strncmp(seen.poller_why, "asked for by KVD_POLLER; a ring for each", 40) == 0);
     seen = run_child(RT_POLLER_EPOLL, "uring", false);
     assert_string_equal(seen.poller, "epoll"); // the program's choice is stronger
+}
+
+static void each_feature_of_io_uring_can_be_left_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *setting, *says;
+    } rows[] = {
+        {"readiness", "multishot poll"},
+        {"recv", "multishot receive"},
+        {"accept", "multishot poll"}, // nothing without receive
+        {"write", "multishot poll, durable writes"},
+        {"recv,accept,write", "multishot receive, multishot accept, durable writes"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        setenv("KVD_URING", rows[i].setting, 1);
+        struct seen seen = run_child(RT_POLLER_URING, NULL, false);
+        unsetenv("KVD_URING");
+        if (seen.err)
+            skip(); // this kernel has no io_uring; an older one has fewer features
+        const char *words = strstr(seen.poller_why, " P, ");
+        assert_non_null(words);
+        assert_string_equal(words + 4, rows[i].says);
+    }
 }
 
 static void a_setting_that_makes_no_sense_is_an_error(void **state)
@@ -129,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_setting_forces_a_form),
+        cmocka_unit_test(each_feature_of_io_uring_can_be_left_out),
         cmocka_unit_test(a_setting_that_makes_no_sense_is_an_error),
         cmocka_unit_test(a_forced_form_that_is_refused_is_an_error_with_the_reason),
         cmocka_unit_test(without_a_setting_some_poller_runs_even_where_uring_is_forbidden),

@@ -177,11 +177,17 @@ int main(void)
 {
     static const struct {
         enum rt_poller poller;
-        const char *name;
-    } forms[] = {{RT_POLLER_EPOLL, "epoll"}, {RT_POLLER_URING, "io_uring"}};
+        const char *name, *features;
+    } forms[] = {
+        {RT_POLLER_EPOLL, "epoll", ""},
+        {RT_POLLER_URING, "io_uring", "recv,accept,write"},
+        {RT_POLLER_URING, "io_uring", "recv"},
+        {RT_POLLER_URING, "io_uring", "readiness"},
+    };
     int failed = 0;
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        printf("# over %s\n", forms[i].name);
+        printf("# over %s %s\n", forms[i].name, forms[i].features);
+        setenv("KVD_URING", forms[i].features, 1);
         failed += rt_test_main(&(struct rt_options){.poller = forms[i].poller, .procs = 2}, group);
     }
     return failed != 0;

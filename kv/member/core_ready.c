@@ -4,6 +4,7 @@
 #include "kv/member/core_stages.h"
 #include "kv/member/parts.h"
 #include <assert.h>
+#include <errno.h>
 #include <rt/go.h>
 
 /* ---- Persist ---- */
@@ -254,9 +255,12 @@ static void fetch_main(void *arg)
     struct why why = {{0}};
     int n =
         wal_read(m->wal, job->fetch.lo, job->fetch.hi, job->fetch.max_bytes, keep_entry, job, &why);
-    if (n == WAL_DAMAGED)
-        rt_fatal("%s", why.text);
-    if (n < 0)
+    if (n == -ENOMEM || n == -EMFILE || n == -ENFILE)
+        rt_log(m->log, RT_LOG_WARN, "cannot read the log now, and will try again",
+               rt_f_str("error", why.text));
+    else if (n < 0 && n != WAL_COMPACTED && n != WAL_UNAVAILABLE)
+        rt_fatal("%s", why.text); // damaged, or the disk does not give back what it took
+    else if (n < 0)
         rt_log(m->log, RT_LOG_INFO, "entries are no longer in the log",
                rt_f_uint("from", job->fetch.lo), rt_f_uint("to", job->fetch.hi));
     struct rt_waitgroup *helpers = &m->helpers;

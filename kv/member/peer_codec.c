@@ -217,6 +217,19 @@ static int get_fields(struct peer_inbound *in, struct rt_bytes bytes)
     return 0;
 }
 
+/* One reference to the buffer that the message is to be a view of. Entries stay in the log's cache, so
+ * few bytes of a big buffer are copied out of it: a cache of small writes would hold many times its
+ * limit. */
+static struct rt_buf *frame_to_keep(struct rt_buf *frame, struct rt_bytes *bytes)
+{
+    enum { WORTH_KEEPING = 8 };
+    if (bytes->len >= frame->cap / WORTH_KEEPING)
+        return rt_buf_ref(frame);
+    struct rt_buf *copy = rt_buf_copy(bytes->data, bytes->len);
+    *bytes = rt_buf_bytes(copy);
+    return copy;
+}
+
 int peer_get_raft(struct rt_buf *frame, struct rt_bytes bytes, struct peer_inbound **out)
 {
     uint32_t count;
@@ -226,7 +239,7 @@ int peer_get_raft(struct rt_buf *frame, struct rt_bytes bytes, struct peer_inbou
     struct peer_inbound *in = rt_alloc(sizeof(*in) + count * sizeof(struct raft_entry));
     if (!in)
         return MEMBER_MALFORMED; // more entries than any correct peer puts into a frame
-    *in = (struct peer_inbound){.frame = rt_buf_ref(frame)};
+    *in = (struct peer_inbound){.frame = count ? frame_to_keep(frame, &bytes) : rt_buf_ref(frame)};
     in->message.entries = in->entries;
     err = get_fields(in, bytes);
     if (err) {

@@ -89,6 +89,29 @@ static void a_message_with_entries_comes_back_as_it_was(void **state)
     frame_batch_deinit(&b);
 }
 
+static void few_bytes_of_a_big_buffer_do_not_keep_it_alive(void **state)
+{
+    (void)state;
+    struct raft_entry entry = {.term = 3, .index = 42, .data = (const uint8_t *)"put", .len = 3};
+    struct raft_message m = sample(&entry, 1);
+    struct frame_batch b = {0};
+    struct frame f;
+    struct peer_inbound *in;
+    peer_put_raft(&b, &m, NULL);
+    struct rt_buf *wire = on_the_wire(&b), *read = rt_buf_new(128 << 10);
+    memcpy(read->data, wire->data, wire->len);
+    read->len = wire->len;
+    assert_int_equal(peer_get_raft(read, payload_at(read, 0, &f), &in), 0);
+    assert_int_equal(atomic_load(&read->refs), 1);
+    rt_buf_unref(read);
+    assert_int_equal(in->message.count, 1);
+    assert_memory_equal(in->message.entries[0].data, "put", 3);
+    assert_true(((struct rt_buf *)in->message.entries[0].block)->cap < 1024);
+    peer_inbound_free(in);
+    rt_buf_unref(wire);
+    frame_batch_deinit(&b);
+}
+
 static void the_stamps_of_an_append_and_of_its_answer_come_back_as_they_were(void **state)
 {
     (void)state;
@@ -259,6 +282,7 @@ static void small_talk_comes_back_as_it_was(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_checksum_is_crc32c),
     cmocka_unit_test(a_message_with_entries_comes_back_as_it_was),
+    cmocka_unit_test(few_bytes_of_a_big_buffer_do_not_keep_it_alive),
     cmocka_unit_test(the_stamps_of_an_append_and_of_its_answer_come_back_as_they_were),
     cmocka_unit_test(a_snapshots_configuration_comes_back_as_it_was),
     cmocka_unit_test(no_changed_bit_of_a_frames_header_passes),

@@ -143,7 +143,7 @@ bench-stamps:               ## what the stamps of stages cost: CPU time a put wi
 	@$(MAKE) --no-print-directory $(JOBS) VARIANT=$(VARIANT:%=%-)nostamps build/$(VARIANT:%=%-)nostamps/kvd
 	@tests/bench/stamps.py $B build/$(VARIANT:%=%-)nostamps
 # What kvlab runs beside itself; Go's counterparts only where Go is.
-LAB_PROGRAMS := $(filter %/defers %/alloc %/alloc_onelock %/alloc_malloc,$(BENCHES)) \
+LAB_PROGRAMS := $(filter %/defers %/alloc %/alloc_onelock %/alloc_malloc %/steal %/gc,$(BENCHES)) \
 	$(if $(shell command -v go),$(filter %/defers %/alloc,$(GO_BENCH)))
 experiments:                ## the quick form of every kvlab experiment, with a report: $B/experiments/report.html
 	@deploy/deps.sh experiments

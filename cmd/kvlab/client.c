@@ -5,7 +5,7 @@
 #include <rt/parse.h>
 #include <stdio.h>
 
-enum { DIAL_MS = 3000, CALL_MS = 15000, METRICS_BYTES_MAX = 4 << 20 };
+enum { DIAL_MS = 3000, CALL_MS = 15000 };
 
 int client_dial(const char *endpoint, struct client *out, struct why *why)
 {
@@ -205,37 +205,47 @@ double metric_of(const char *text, const char *name)
     return sum;
 }
 
-int client_metrics(const char *endpoint, const char *const *names, double *out, uint32_t count,
-                   struct why *why)
+/* ---- HTTP ---- */
+
+int client_http(const char *endpoint, const char *method, const char *target,
+                struct http_answer *answer, struct why *why)
 {
     struct rt_conn *conn;
-    struct rt_string text = {0};
-    char request[256], buf[2048];
-    ssize_t n;
+    char request[320], buf[2048];
+    ssize_t n = 1;
     if (rt_dial(endpoint, rt_after_ns(DIAL_MS * RT_MS), &conn, why)) {
-        why_prefix(why, "cannot reach http://%s/metrics", endpoint);
+        why_prefix(why, "cannot reach http://%s%s", endpoint, target);
         return -1;
     }
     int len = snprintf(request, sizeof request,
-                       "GET /metrics HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", endpoint);
+                       "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", method, target,
+                       endpoint, strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n" : "");
     rt_conn_set_read_deadline(conn, rt_after_ns(CALL_MS * RT_MS));
-    int err = rt_conn_write(conn, request, (size_t)len);
-    while (!err && text.len < METRICS_BYTES_MAX && (n = rt_conn_read(conn, buf, sizeof buf)) != 0) {
-        if (n < 0)
-            err = (int)n;
-        else
-            rt_string_append(&text, buf, (size_t)n);
-    }
+    http_answer_begin(answer);
+    bool ok = rt_conn_write(conn, request, (size_t)len) == 0;
+    while (ok && answer->phase != HTTP_DONE && (n = rt_conn_read(conn, buf, sizeof buf)) > 0)
+        ok = http_answer_take(answer, buf, (size_t)n) == n;
+    ok = ok && n >= 0 && (answer->phase == HTTP_DONE || http_answer_ended(answer));
     rt_conn_close(conn);
     rt_conn_unref(conn);
-    if (!err && !strstr(rt_string_cstr(&text), " 200 "))
+    if (!ok)
+        why_set(why, "http://%s%s does not answer", endpoint, target);
+    return ok ? 0 : -1;
+}
+
+int client_metrics(const char *endpoint, const char *const *names, double *out, uint32_t count,
+                   struct why *why)
+{
+    struct http_answer answer = {0};
+    int err = client_http(endpoint, "GET", "/metrics", &answer, why);
+    if (!err && answer.status != 200) {
+        why_set(why, "http://%s/metrics answers with status %d", endpoint, answer.status);
         err = -1;
+    }
     for (uint32_t i = 0; i < count && !err; i++)
-        out[i] = metric_of(rt_string_cstr(&text), names[i]);
-    rt_string_deinit(&text);
-    if (err)
-        why_set(why, "http://%s/metrics does not answer", endpoint);
-    return err ? -1 : 0;
+        out[i] = metric_of(rt_string_cstr(&answer.body), names[i]);
+    http_answer_deinit(&answer);
+    return err;
 }
 
 int client_metric(const char *endpoint, const char *name, double *out, struct why *why)

@@ -1,6 +1,7 @@
 /* cmd/kvlab/client.h: the few calls of etcd's API and of kvd's Insight that the experiments need.
  * Each returns 0 or -1 with why, which names the endpoint. Context of all: parks. */
 #pragma once
+#include "cmd/kvlab/http_answer.h"
 #include "proto/grpc.h"
 #include "proto/kvd.pb-c.h"
 #include "proto/rpc.pb-c.h"
@@ -39,6 +40,10 @@ int client_set_knob(struct client *c, const char *name, const char *value, char 
 int client_watch(struct client *c, struct rt_bytes key, struct rt_bytes end,
                  struct grpc_stream **out, struct why *why);
 
+/* One request over HTTP/1.1, without TLS; the answer's memory is used again, and freed by the caller
+ * (http_answer_deinit) also after a failure. Its status is the caller's to look at. */
+int client_http(const char *endpoint, const char *method, const char *target,
+                struct http_answer *answer, struct why *why);
 /* The sum of all series of a metric on http://endpoint/metrics. */
 int client_metric(const char *endpoint, const char *name, double *out, struct why *why);
 /* The same for several names at once, one request. */

@@ -17,17 +17,20 @@ enum { START_MS = 45000, END_MS = 10000, TAIL_LINES = 6 };
 /* ---- Ports ---- */
 
 /* Ports that are free now: all are held at once, so that they differ, and then let go. */
-static bool choose_addresses(struct cluster *c, struct why *why)
+static bool choose_addresses(struct cluster *c, bool metrics, struct why *why)
 {
-    struct rt_listener *held[2 * CLUSTER_MEMBERS_MAX];
+    enum { EACH = 3 };
+    struct rt_listener *held[EACH * CLUSTER_MEMBERS_MAX];
     uint32_t count = 0;
     bool ok = true;
-    for (uint32_t i = 0; i < 2 * c->count && ok; i++) {
-        struct member *m = &c->members[i / 2];
+    for (uint32_t i = 0; i < EACH * c->count && ok; i++) {
+        struct member *m = &c->members[i / EACH];
+        char *const places[EACH] = {m->endpoint, m->peer, m->metrics};
+        if (i % EACH == 2 && !metrics)
+            continue;
         ok = rt_listen("127.0.0.1:0", &held[count], why) == 0;
         if (ok)
-            snprintf(i % 2 ? m->peer : m->endpoint, sizeof m->peer, "%s",
-                     rt_listener_address(held[count++]));
+            snprintf(places[i % EACH], sizeof m->peer, "%s", rt_listener_address(held[count++]));
     }
     while (count)
         rt_listener_close(held[--count]);
@@ -69,7 +72,7 @@ static bool spawn_member(struct member *m, const struct cluster_spec *spec, cons
                          struct why *why)
 {
     struct cluster *c = m->cluster;
-    char client_url[96], peer_url[96], procs[32];
+    char client_url[96], peer_url[96], metrics_url[96], procs[32];
     const char *argv[CLUSTER_FLAGS_MAX + 24];
     const char *envp[256];
     int n = 0, e = 0;
@@ -96,6 +99,11 @@ static bool spawn_member(struct member *m, const struct cluster_spec *spec, cons
     for (int i = 0; spec->flags && spec->flags[i]; i++) {
         assert(i < CLUSTER_FLAGS_MAX);
         argv[n++] = spec->flags[i];
+    }
+    snprintf(metrics_url, sizeof metrics_url, "http://%s", m->metrics);
+    if (*m->metrics) {
+        argv[n++] = "--listen-metrics-urls";
+        argv[n++] = metrics_url;
     }
     argv[n] = NULL;
     for (char **old = environ; *old && e < 250; old++)
@@ -220,7 +228,7 @@ static struct cluster *cluster_new(struct lab *lab, const struct cluster_spec *s
 static bool spawn_all(struct cluster *c, const struct cluster_spec *spec, struct why *why)
 {
     struct rt_string all = {0};
-    if (!make_folders(c, why) || !choose_addresses(c, why))
+    if (!make_folders(c, why) || !choose_addresses(c, spec->metrics, why))
         return false;
     list_cluster(c, &all);
     bool ok = true;

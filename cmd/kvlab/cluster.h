@@ -13,6 +13,7 @@ struct member {
     struct cluster *cluster;
     char name[16];
     char endpoint[64], peer[64]; // host:port
+    char metrics[64]; // the same, with the pages of /debug/; "": not asked for, or not ours
     char log_path[480], data_path[480];
     struct client client;   // for status, knobs and stages
     struct rt_child *child; // NULL: not ours
@@ -45,6 +46,7 @@ struct cluster_spec {
     bool is_etcd;
     const char *const *flags; // more flags for every member; ends in NULL; NULL: none
     int procs;                // KVD_MAXPROCS of the members; 0: as it is
+    bool metrics;             // listen for /debug/, too
     bool own;                 // even when the user named endpoints
 };
 

@@ -3,6 +3,7 @@
 #include "cmd/kvlab/replication.h"
 #include <inttypes.h>
 #include <rt/go.h>
+#include <rt/parse.h>
 #include <stdio.h>
 
 enum {
@@ -13,6 +14,7 @@ enum {
     SAMPLES_MAX = 40000,
     SETTLE_S = 10,
     OPEN_S = 20,
+    LOOKS = 10,
     ALLOWED = 2, // more than that of one place is what the article's detector reports
     MEMBERS = 3
 };
@@ -184,14 +186,71 @@ static double quarter(const struct soak *k, uint32_t from, uint32_t to, int whic
     return stat_median(values, count);
 }
 
+/* ---- The member's own detector ---- */
+
+struct verdict {
+    bool told;
+    char line[200], leaks_text[400]; // its first line; the leaks it names
+    uint64_t before, now, leaks;
+};
+
+/* Let every member look 10 times in about so long. A member without such a page is told so by told. */
+static void start_detectors(struct soak *k, int64_t length_ns)
+{
+    char target[96], period[32];
+    struct http_answer a = {0};
+    struct why why;
+    int64_t period_ns = length_ns / (LOOKS + 2);
+    snprintf(target, sizeof target, "/debug/leaks/start?period=%s&rounds=%d",
+             rt_format_duration(period_ns - period_ns % RT_MS, period), LOOKS);
+    for (uint32_t i = 0; i < k->cluster->count; i++)
+        if (*k->cluster->members[i]
+                 .metrics) // what it answers is seen when it is asked for its verdict
+            client_http(k->cluster->members[i].metrics, "POST", target, &a, &why);
+    http_answer_deinit(&a);
+}
+
+static uint64_t number_after(const char *text, const char *word)
+{
+    char digits[24];
+    uint64_t value = 0;
+    const char *at = strstr(text, word);
+    if (!at)
+        return 0;
+    at += strlen(word);
+    snprintf(digits, sizeof digits, "%.*s", (int)strspn(at, "0123456789"), at);
+    return rt_parse_u64(digits, &value) ? 0 : value;
+}
+
+/* "done: round 10 of 10, threshold 2, goroutines 214 -> 217, leaks 0", then a line a leak. */
+static void ask_detector(const struct member *m, struct verdict *out)
+{
+    struct http_answer a = {0};
+    struct why why;
+    *out = (struct verdict){0};
+    if (*m->metrics && client_http(m->metrics, "POST", "/debug/leaks/stop", &a, &why) == 0 &&
+        a.status == 200) {
+        const char *text = rt_string_cstr(&a.body);
+        size_t len = strcspn(text, "\n");
+        snprintf(out->line, sizeof out->line, "%.*s", (int)len, text);
+        snprintf(out->leaks_text, sizeof out->leaks_text, "%s", text + len + (text[len] != 0));
+        out->told = strstr(out->line, "leaks ") != NULL;
+        out->before = number_after(out->line, "goroutines ");
+        out->now = number_after(out->line, "-> ");
+        out->leaks = number_after(out->line, "leaks ");
+    }
+    http_answer_deinit(&a);
+}
+
 /* ---- The experiment ---- */
 
 struct phases {
     uint32_t rest[2], busy[2];
+    struct verdict verdicts[2][CLUSTER_MEMBERS_MAX]; // at rest, busy
     double before[CLUSTER_MEMBERS_MAX], after[CLUSTER_MEMBERS_MAX];
 };
 
-/* What stayed behind does not go; what is still on its way out does, so it gets its time. */
+/* The detector's own goroutine is gone by then. What stayed behind does not go; what is still on its way out does, so it gets its time. */
 static bool wait_settled(struct soak *k, struct phases *p, struct why *why)
 {
     int64_t deadline = rt_after_ns(SETTLE_S * RT_SECOND);
@@ -205,6 +264,51 @@ static bool wait_settled(struct soak *k, struct phases *p, struct why *why)
             return true;
         rt_sleep_ns(EVERY_MS * RT_MS);
     }
+}
+
+/* What the members' own detectors say, of both times. */
+static void show_verdicts(struct soak *k, struct section *s, const struct phases *p)
+{
+    static const struct column columns[] = {{"time", "", false, 0},
+                                            {"member", "", false, 0},
+                                            {"goroutines at the baseline", "", false, 0},
+                                            {"at the last look", "", false, 0},
+                                            {"leaks", "", false, 0},
+                                            {"article: baseline", "", false, 0},
+                                            {"article: at last", "", false, 0}};
+    struct report *r = &k->lab->report;
+    if (!p->verdicts[0][0].told) {
+        report_say(r, s, "The members have no leak detector that can be asked from outside%s.",
+                   k->cluster->is_ours ? "" : " (kvlab asks members of its own only)");
+        return;
+    }
+    struct table *t = report_table(r, s, "leak-detector",
+                                   "What the members\u2019 leak detector says", columns, 7);
+    uint64_t leaks = 0;
+    const char *first = "";
+    for (int i = 0; i < 2; i++)
+        for (uint32_t m = 0; m < k->cluster->count; m++) {
+            const struct verdict *v = &p->verdicts[i][m];
+            if (!v->told)
+                continue;
+            struct cell *row = table_row(r, t);
+            row[0] = cell_text(i ? "watch streams come and go" : "at rest");
+            row[1] = cell_text(rt_arena_printf(&r->arena, "%s%s", k->cluster->members[m].name,
+                                               m == k->cluster->leader ? ", leading" : ""));
+            row[2] = cell_number((double)v->before);
+            row[3] = cell_number((double)v->now);
+            row[4] = cell_number((double)v->leaks);
+            row[5] = cell_number(article[i][0]);
+            row[6] = cell_number(article[i][1]);
+            leaks += v->leaks;
+            if (v->leaks && !*first)
+                first = v->leaks_text;
+        }
+    t->note = "Looks at all goroutines in turn, a period apart; more than two that wait in one "
+              "place and were not "
+              "there at the baseline are a leak (rt/leak.h).";
+    report_check(r, s, leaks == 0, "No member\u2019s detector reports a leak%s%.300s.",
+                 leaks ? ": " : "", first);
 }
 
 static void show(struct soak *k, struct section *s, const struct phases *p)
@@ -246,39 +350,51 @@ static void show(struct soak *k, struct section *s, const struct phases *p)
             r, s, p->after[m] <= p->before[m] + ALLOWED,
             "When the streams have gone %s has %.0f goroutines; before they came it had %.0f.",
             k->cluster->members[m].name, p->after[m], p->before[m]);
+    show_verdicts(k, s, p);
 }
 
-static bool run_soak(struct soak *k, struct section *s, int64_t length, struct why *why)
+/* One of the two times, with the detectors on. */
+static bool run_phase(struct soak *k, int64_t begun, int64_t length, uint32_t span[2],
+                      struct verdict *verdicts, struct why *why)
 {
-    struct phases p = {0};
+    start_detectors(k, length);
+    bool ok = watch_for(k, begun, length, &span[0], &span[1], why);
+    for (uint32_t i = 0; i < k->cluster->count && ok; i++)
+        ask_detector(&k->cluster->members[i], &verdicts[i]);
+    return ok;
+}
+
+static bool run_soak(struct soak *k, struct section *s, struct phases *p, int64_t length,
+                     struct why *why)
+{
     int64_t begun = rt_now_ns();
     double seconds = (double)length / 1e9;
     progress_plan(k->lab, seconds);
     progress_step(k->lab, seconds / 3, "leak: at rest");
-    bool ok =
-        watch_for(k, begun, length / 3, &p.rest[0], &p.rest[1], why) && count_all(k, p.before, why);
-    if (!ok)
+    if (!run_phase(k, begun, length / 3, p->rest, p->verdicts[0], why) ||
+        !count_all(k, p->before, why))
         return false;
     progress_step(k->lab, seconds * 2 / 3, "leak: watch streams come and go");
-    ok = start_churn(k, why);
+    bool ok = start_churn(k, why);
     if (ok)
         wait_spread(k);
-    ok = ok && watch_for(k, begun, length * 2 / 3, &p.busy[0], &p.busy[1], why);
+    ok = ok && run_phase(k, begun, length * 2 / 3, p->busy, p->verdicts[1], why);
     stop_churn(k);
     if (ok && k->failure.text[0]) {
         *why = k->failure;
         ok = false;
     }
-    if (ok && wait_settled(k, &p, why))
-        show(k, s, &p);
+    ok = ok && wait_settled(k, p, why);
+    if (ok)
+        show(k, s, p);
     return ok;
 }
 
 enum outcome run_leak(struct lab *lab, struct section *s, struct why *why)
 {
-    int64_t length = lab_choose(lab, lab->options->soak_ns, 600 * RT_SECOND, 15 * RT_SECOND);
-    struct cluster *c =
-        cluster_start(lab, &(struct cluster_spec){.name = "leak", .members = MEMBERS}, why);
+    int64_t length = lab_choose(lab, lab->options->soak_ns, 600 * RT_SECOND, 18 * RT_SECOND);
+    struct cluster *c = cluster_start(
+        lab, &(struct cluster_spec){.name = "leak", .members = MEMBERS, .metrics = true}, why);
     if (!c)
         return lab_outcome(lab, false);
     rt_string_printf(
@@ -291,10 +407,12 @@ enum outcome run_leak(struct lab *lab, struct section *s, struct why *why)
     k->lab = lab;
     k->cluster = c;
     k->samples = rt_alloc(SAMPLES_MAX * sizeof *k->samples);
-    bool ok = run_soak(k, s, length, why);
+    struct phases *p = rt_alloc_zero(sizeof *p);
+    bool ok = run_soak(k, s, p, length, why);
     struct why dead;
     if (!ok && !cluster_is_whole(c, &dead))
         *why = dead;
+    rt_free(p);
     rt_free(k->samples);
     rt_free(k);
     cluster_stop(c);

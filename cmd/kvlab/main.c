@@ -59,6 +59,9 @@ static const struct experiment experiments[] = {
      "Allocation of 16 KiB objects by 16 threads falls from 124 ns with one lock to 8.3 ns with "
      "caches a P.",
      run_allocator},
+    {"steal", "Work that begins on one P",
+     "a lopsided load with stealing on and off: who does the work, and how long a task waits",
+     "What does it help that a P without work takes some from another?", NULL, run_steal},
     {"leak", "Do goroutines stay behind?",
      "a soak of settable length (--soak): goroutines of each member at rest, and while a hundred "
      "watch streams "

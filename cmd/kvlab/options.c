@@ -31,7 +31,7 @@ static const struct option options[] = {
     {"value-bytes", "N", COUNT, AT(value_bytes), 32, 1 << 20, "size of values (default 256)"},
     {"streams", "N", COUNT, AT(streams), 1, 200000, "watch streams (default 10000)"},
     {"soak", "D", DURATION, AT(soak_ns), 3 * RT_SECOND, INT64_C(7) * 24 * 3600 * RT_SECOND,
-     "length of the soak of leak (default 10m, quick 15s)"},
+     "length of the soak of leak (default 10m, quick 18s)"},
     {"seed", "N", COUNT, AT(seed), 0, INT64_MAX, "of what is drawn at random (default 1)"},
     {"kvd", "PATH", TEXT, AT(kvd), 0, 0, "the server to start (default: kvd beside kvlab)"},
     {"etcd", "PATH", TEXT, AT(etcd), 0, 0, "the etcd to compare with (default: that of PATH)"},

@@ -81,17 +81,17 @@ void replication_stage_table(struct lab *lab, struct section *s, const char *id,
     for (uint32_t k = 0; k < of[0]->stages->count && t->row_count < TABLE_ROWS_MAX; k++) {
         const struct stage *first = &of[0]->stages->stages[k];
         struct cell *row = table_row(&lab->report, t);
-        row[0] =
-            cell_text(first->peer ? rt_arena_printf(&lab->report.arena, "%s of follower %" PRIx64,
-                                                    first->name, first->peer)
-                                  : rt_arena_printf(&lab->report.arena, "%s", first->name));
+        row[0] = cell_text(first->peer ? rt_arena_printf(&lab->report.arena, "%s of %08" PRIx64,
+                                                         first->name, first->peer >> 32)
+                                       : rt_arena_printf(&lab->report.arena, "%s", first->name));
         for (uint32_t i = 0; i < shown; i++) {
             const struct stage *st = stages_same(of[i]->stages, first);
             if (st)
                 stage_cells(of[i]->stages, st, parts, &row[1 + parts * i]);
         }
     }
-    t->note = "As the leader measured them, all trials together, warm-up included. \u201cwaited "
+    t->note = "As the leader measured them, all trials together, warm-up included; \u201cof "
+              "0123abcd\u201d: of the follower whose id begins so. \u201cwaited "
               "for\u201d is what the mean put waited for in this stage: these add up to the "
               "total\u2019s mean. The other columns are the stage itself, also where it ran beside "
               "another. What the client sees beyond the total is the client (in an open loop also "

@@ -134,6 +134,9 @@ int command_latency(struct kvctl *k);
 int command_knob_list(struct kvctl *k);
 int command_knob_get(struct kvctl *k);
 int command_knob_set(struct kvctl *k);
+int command_debug_goroutines(struct kvctl *k);
+int command_debug_trace(struct kvctl *k);
+int command_debug_leaks(struct kvctl *k);
 
 /* Build requests of KV from words, for the commands and for txn's lines. False: it is over, k->exit. */
 bool request_put(struct kvctl *k, struct rt_string *out);

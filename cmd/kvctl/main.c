@@ -33,6 +33,9 @@ static const struct command {
     {"knob get", command_knob_get, "one of them"},
     {"knob set", command_knob_set, "change one, on every endpoint"},
     {"move-leader", command_move_leader, "hand leadership to a member"},
+    {"debug goroutines", command_debug_goroutines, "every goroutine of a member, with its stack"},
+    {"debug trace", command_debug_trace, "what a member's processors and threads do, as a file"},
+    {"debug leaks", command_debug_leaks, "goroutines that pile up"},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

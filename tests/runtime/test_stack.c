@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -142,6 +143,106 @@ static void slots_are_used_again(void **state)
     assert_in_range(run_on(1, reuse_slots), 2, 8);
 }
 
+/* ---- guards, warm slots ---- */
+
+static void wait_for(void *gate) { rt_waitgroup_wait(gate, RT_FOREVER); }
+
+/* Start goroutines that wait until no more are to be had; how many there were, at most `most`. */
+static int start_many(int most)
+{
+    static struct rt_waitgroup gate;
+    memset(&gate, 0, sizeof(gate));
+    rt_waitgroup_add(&gate, 1);
+    int count = 0;
+    while (count < most && rt_go("waits", wait_for, &gate) == 0)
+        count++;
+    rt_waitgroup_done(&gate);
+    return count;
+}
+
+static int fill_guarded_slots(void *arg)
+{
+    (void)arg;
+    int count = start_many(1 << 20);
+    print_message("# %s; %d goroutines\n", stack_guard_why(), count);
+    if (!strstr(stack_guard_why(), "mprotect") || !strstr(stack_guard_why(), "max_map_count"))
+        return -1;
+    return (uint32_t)count + STACK_FREE_MAX + 2 >= stack_slots() ? count : -2;
+}
+
+static void without_guard_markers_there_are_as_many_slots_as_mappings_allow(void **state)
+{
+    (void)state;
+#if defined(RT_ASAN) || defined(RT_TSAN)
+    print_message("# SKIP not applicable: a sanitizer's goroutines are fewer than that\n");
+    return;
+#endif
+    setenv("KVD_STACK_GUARD", "mprotect", 1);
+    int count = run_on(2, fill_guarded_slots);
+    unsetenv("KVD_STACK_GUARD");
+    assert_in_range(count, 1000, 1 << 20);
+}
+
+static int warm_up_and_count_faults(void *arg)
+{
+    (void)arg;
+    struct rusage before, after;
+    start_many(5000);
+    while (rt_go_count() > 1)
+        rt_yield();
+    getrusage(RUSAGE_SELF, &before);
+    for (int i = 0; i < 10; i++) {
+        start_many(1000);
+        while (rt_go_count() > 1)
+            rt_yield();
+    }
+    getrusage(RUSAGE_SELF, &after);
+    return (int)(after.ru_minflt - before.ru_minflt);
+}
+
+static void goroutines_that_come_and_go_cause_no_page_faults(void **state)
+{
+    (void)state;
+#if defined(RT_ASAN) || defined(RT_TSAN)
+    print_message("# SKIP not applicable: a sanitizer has shadow pages\n");
+    return;
+#endif
+    assert_in_range(run_on(1, warm_up_and_count_faults), 0,
+                    300); // of 10,000; the trimmer takes some
+}
+
+static int give_all_back(void *arg)
+{
+    (void)arg;
+    enum { MANY = 20000 };
+    int count = start_many(MANY);
+    while (rt_go_count() > 1)
+        rt_yield();
+    int looks = 0;
+    while (stack_trim(8))
+        looks++;
+    unsigned char resident = 0;
+    int kept = 0;
+    for (int i = 0; i < MANY; i++) {
+        uintptr_t page = (stack_top_of(&stack_table[i]) - 1) / STACK_PAGE * STACK_PAGE;
+        mincore((void *)page, STACK_PAGE, &resident);
+        kept += resident & 1;
+    }
+    if (count != MANY || looks == 0 || kept > STACK_WARM_MAX + 4 * STACK_BATCH)
+        return -kept;
+    return start_many(MANY) == MANY ? 0 : -1; // and they serve again
+}
+
+static void pages_of_many_unused_slots_go_back(void **state)
+{
+    (void)state;
+#if defined(RT_ASAN) || defined(RT_TSAN)
+    print_message("# SKIP not applicable: a sanitizer's goroutines are fewer than that\n");
+    return;
+#endif
+    assert_int_equal(run_on(2, give_all_back), 0);
+}
+
 /* ---- what kills ---- */
 
 static __attribute__((noinline)) int recurse(volatile int *depth)
@@ -170,17 +271,40 @@ static void overflow_child(void) { rt_run(NULL, overflow_main, NULL, NULL, NULL)
 
 static char text[1 << 20];
 
-static void an_overflow_is_reported_with_the_goroutines_name(void **state)
+static void overflow_with_mprotect_child(void)
+{
+    setenv("KVD_STACK_GUARD", "mprotect", 1);
+    overflow_child();
+}
+
+static void overflow_with_spilling_child(void)
+{
+    setenv("KVD_SPILL", "always", 1);
+    overflow_child();
+}
+
+static void an_overflow_is_reported_with_who_and_where_and_how_deep(void **state)
 {
     (void)state;
-    int status = in_child(overflow_child, text, sizeof(text));
+    void (*const children[])(void) = {overflow_child, overflow_with_mprotect_child,
+                                      overflow_with_spilling_child};
+    for (size_t i = 0; i < ARRAY_LEN(children); i++) {
+        int status = in_child(children[i], text, sizeof(text));
 #if !defined(RT_ASAN) && !defined(RT_TSAN) // they have reports of their own
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGABRT);
-    assert_non_null(strstr(text, "(bottomless) overflowed its stack of 64 KiB"));
-    assert_non_null(strstr(text, "    recurse"));
+        print_message("# %.*s\n", (int)strcspn(text, "\n"), text);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGABRT);
+        assert_non_null(strstr(text, "(bottomless) overflowed its stack of 64 KiB"));
+        assert_non_null(strstr(text, " frames deep, at recurse"));
+        assert_non_null(strstr(text, ", started at overflow_main+"));
+        assert_non_null(strstr(text, "    recurse"));
+        unsigned frames = 0;
+        const char *deep = strstr(text, "a guard), ");
+        assert_int_equal(sscanf(deep ? deep : "", "a guard), %u frames", &frames), 1);
+        assert_in_range(frames, 40, 100); // of 500 bytes or more in 48 KiB
 #endif
-    assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
 }
 
 static void touch_nothing(void *address) { *(volatile int *)address = 1; }
@@ -231,12 +355,15 @@ static void too_little_address_space_is_an_error_that_says_what_to_do(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_overflow_is_reported_with_the_goroutines_name),
+        cmocka_unit_test(an_overflow_is_reported_with_who_and_where_and_how_deep),
         cmocka_unit_test(a_wild_pointer_is_reported_with_the_goroutines_name),
         cmocka_unit_test(too_little_address_space_is_an_error_that_says_what_to_do),
         cmocka_unit_test(forty_kib_of_stack_can_be_used),
         cmocka_unit_test(each_goroutine_has_a_slot_and_tops_are_staggered),
         cmocka_unit_test(slots_are_used_again),
+        cmocka_unit_test(without_guard_markers_there_are_as_many_slots_as_mappings_allow),
+        cmocka_unit_test(goroutines_that_come_and_go_cause_no_page_faults),
+        cmocka_unit_test(pages_of_many_unused_slots_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

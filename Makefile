@@ -47,6 +47,7 @@ needs_tests/kv/store   := kv/store proto
 needs_tests/kv/member  := kv/member kv/store proto raft wal
 needs_tests/kv/service := $(LIB_ROOMS)
 needs_tests/cmd        := cmd/parts cmd/kvlab-parts proto
+needs_tests/e2e        := proto
 needs_tests/bench      := $(LIB_ROOMS)
 needs_tests/fault      := $(LIB_ROOMS)
 needs_tests/sim        := $(LIB_ROOMS)

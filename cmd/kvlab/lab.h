@@ -45,6 +45,7 @@ enum outcome run_kube(struct lab *lab, struct section *s, struct why *why);
 enum outcome run_defer(struct lab *lab, struct section *s, struct why *why);
 enum outcome run_allocator(struct lab *lab, struct section *s, struct why *why);
 enum outcome run_steal(struct lab *lab, struct section *s, struct why *why);
+enum outcome run_gc(struct lab *lab, struct section *s, struct why *why);
 enum outcome run_leak(struct lab *lab, struct section *s, struct why *why);
 
 static inline bool lab_is_stopped(struct lab *lab) { return atomic_load(&lab->stopped); }

@@ -62,6 +62,10 @@ static const struct experiment experiments[] = {
     {"steal", "Work that begins on one P",
      "a lopsided load with stealing on and off: who does the work, and how long a task waits",
      "What does it help that a P without work takes some from another?", NULL, run_steal},
+    {"gc", "The collector\u2019s ways",
+     "a managed heap of 200 MB under change: both barriers beside a stop of the world, how late a "
+     "sleeper wakes",
+     "What does collecting beside the program, by either barrier, do to the others?", NULL, run_gc},
     {"leak", "Do goroutines stay behind?",
      "a soak of settable length (--soak): goroutines of each member at rest, and while a hundred "
      "watch streams "

@@ -208,11 +208,12 @@ static void make_table(void)
 /* gp does not run, and cannot meanwhile. */
 static void look_at(struct g *gp, stop_look_fn *look)
 {
-    uintptr_t low = (uintptr_t)gp->sp & ~(uintptr_t)7, top = stack_top_of(gp);
+    struct stack_view view;
     look(&gp->arg, &gp->arg + 1);
-    if (low < stack_slot_of(gp) + STACK_GUARD || low >= top)
+    if (!stack_hold_stopped(gp, &view))
         return; // it is being made, or on its way out
-    look((const void *)low, (const void *)top);
+    look(view.bytes, view.bytes + (view.top - view.sp)); // in its slot, or a copy (spill.h)
+    stack_unhold(gp);
 }
 
 void stop_show(struct g *gp)

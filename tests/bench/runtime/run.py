@@ -4,12 +4,13 @@
 Usage: run.py [BUILD-FOLDER] [--rows REGEX] [--rounds N] [--out FILE.json] [--list]
 Exit status: 0 when everything ran (aims met or not), 1 when a program failed or gave a wrong result.
 """
-import argparse, json, os, re, shlex, statistics, subprocess, sys
+import argparse, json, os, re, resource, shlex, statistics, subprocess, sys
 
 sys.dont_write_bytecode = True  # nothing appears among the sources
 from rows import ROWS, AtMost, AtLeast, Below, Above
 
 OURS, GO = "ours", "go"
+CPU = "CPU seconds"  # of the whole program and what it waited for: no program prints a name with a space
 
 
 def commands(row):
@@ -25,10 +26,12 @@ def commands(row):
 def one_run(command, settings, folders, timeout_s):
     """Start one program and return its figures: name -> value."""
     argv = shlex.split(command.format(**folders))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env={**os.environ, **settings})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if run.returncode:
         raise RuntimeError(f"{' '.join(argv)}: status {run.returncode}: {run.stderr.strip()[-400:]}")
-    figures = {}
+    figures = {CPU: after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
     for line in run.stdout.splitlines():
         match = re.fullmatch(r"(\S+) (-?[0-9.]+(?:e[+-]?[0-9]+)?)(?: \S+)?", line)
         if match:
@@ -81,6 +84,7 @@ def judge(aim, ours, ratios):
 def summarise(row, results, failures):
     """Medians, ratios and verdicts of one row as a dictionary."""
     figures = {}
+    cpu = {who: statistics.median(r[CPU] for r in runs) for who, runs in results.items()}
     for who, runs in results.items():
         name = row.go_figure if who == GO and row.go_figure else row.figure
         if any(name not in r for r in runs):
@@ -97,10 +101,10 @@ def summarise(row, results, failures):
             ratios[who], spread[who] = statistics.median(pairs), (min(pairs), max(pairs))
     aims = [judge(a, medians.get(OURS), ratios) for a in row.aims]
     return {"name": row.name, "unit": row.unit, "figures": figures, "medians": medians, "ratios": ratios,
-            "spread": spread, "aims": [{"aim": a, "met": met} for a, met in aims]}
+            "spread": spread, "cpu_s": cpu, "aims": [{"aim": a, "met": met} for a, met in aims]}
 
 
-HEAD = f"{'row':44} {'unit':7} {'ours':>9} {'Go':>9}  {'ours/Go (spread)':24} aim"
+HEAD = f"{'row':44} {'unit':7} {'ours':>9} {'Go':>9}  {'ours/Go (spread)':24} {'CPU':>6}  aim"
 
 
 def show(s):
@@ -108,8 +112,10 @@ def show(s):
     if GO in s["ratios"]:
         low, high = s["spread"][GO]
         ratio = f"{s['ratios'][GO]:.3g} ({low:.2g} .. {high:.2g})"
+    cpu = s["cpu_s"]
+    of_cpu = f"{cpu[OURS] / cpu[GO]:.2f}" if cpu.get(GO) and OURS in cpu else "-"
     verdicts = "; ".join(f"{a['aim']}: {'?' if a['met'] is None else 'met' if a['met'] else 'MISSED'}" for a in s["aims"])
-    print(f"{s['name']:44} {s['unit']:7} {number(s['medians'].get(OURS)):>9} {number(s['medians'].get(GO)):>9}  {ratio:24} {verdicts}")
+    print(f"{s['name']:44} {s['unit']:7} {number(s['medians'].get(OURS)):>9} {number(s['medians'].get(GO)):>9}  {ratio:24} {of_cpu:>6}  {verdicts}")
     for who, median in s["medians"].items():
         if who in (OURS, GO):
             continue

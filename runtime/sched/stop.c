@@ -136,12 +136,15 @@ bool stop_each(void (*fn)(unsigned p, void *arg), void *arg)
             if (p == g_self()->m->p) {
                 answer(p);
             } else if (reach(p, round)) {
-                answer(p);
+                if (load_acquire(&p->stop) == ASK_CALL) // not by its M, just before
+                    answer(p);
                 idle_hand_off(p);
             }
         }
         all = rt_note_wait(&stop.answered, rt_now_ns() + patience_ns(round)) == 0;
     }
+    for (unsigned i = sched.procs; all && i < RT_PROCS_MAX; i++)
+        fn(i, arg);
     rt_mutex_unlock(&stop.user);
     return all;
 }
@@ -211,7 +214,7 @@ static void look_at(struct g *gp, stop_look_fn *look)
     struct stack_view view;
     look(&gp->arg, &gp->arg + 1);
     if (!stack_hold_stopped(gp, &view))
-        return; // it is being made, or on its way out
+        return;                                          // it is being made, or on its way out
     look(view.bytes, view.bytes + (view.top - view.sp)); // in its slot, or a copy (spill.h)
     stack_unhold(gp);
 }

@@ -21,9 +21,10 @@
 #pragma once
 #include "runtime/sched/gmp.h"
 
-/* Call fn(p, arg) once for each P, with no goroutine running on it (but the caller, on his). fn is
- * short, never parks, and may run on several Ps at once. False when the run is ending: not all were
- * called.  Context: goroutine; parks. */
+/* Call fn(p, arg) once for each P, with no goroutine running on it (but the caller, on his), then for
+ * the numbers of Ps that are not in use, up to RT_PROCS_MAX. fn is short text of the runtime, never
+ * parks, and may run on several Ps at once. False when the run is ending: not all were called.
+ * Context: goroutine; parks. */
 bool stop_each(void (*fn)(unsigned p, void *arg), void *arg);
 
 /* No goroutine runs but the caller, who must not park until start_world, which must be called even

@@ -127,6 +127,8 @@ static _Atomic bool overlapped;
 static void call(unsigned p, void *arg)
 {
     (void)arg;
+    if (p >= MOST)
+        return;
     if (atomic_fetch_add(&inside[p], 1) != 0)
         atomic_store(&overlapped, true);
     atomic_fetch_add(&called[p], 1);

@@ -161,19 +161,23 @@ lint:                       ## formatting, folder arrows, symbols, goroutine cod
 fmt:                        ## rewrite the sources in the house's format
 	@clang-format -i $(shell git ls-files '*.c' '*.h')
 
-install: all                ## install programs, the runtime library and the systemd unit under PREFIX
+install: all install-runtime ## install programs, the runtime library and the systemd unit under PREFIX
 	install -D -m 755 $B/kvd $(DESTDIR)$(PREFIX)/bin/kvd
 	install -D -m 755 $B/kvctl $(DESTDIR)$(PREFIX)/bin/kvctl
 	install -D -m 755 $B/kvlab $(DESTDIR)$(PREFIX)/bin/kvlab
-	install -D -m 644 $B/librt.a $(DESTDIR)$(PREFIX)/lib/librt.a
-	install -D -m 644 runtime/rt_go.ld $(DESTDIR)$(PREFIX)/lib/rt_go.ld
-	install -d $(DESTDIR)$(PREFIX)/include/rt
-	install -m 644 runtime/include/rt/*.h $(DESTDIR)$(PREFIX)/include/rt
 	install -D -m 644 deploy/systemd/kvd.service $(DESTDIR)/lib/systemd/system/kvd.service
+# Not as librt.a: the C library has one. $(PREFIX) of the .pc is where it will be used.
+install-runtime: $B/librt.a ## install the runtime alone: library, headers, linker script, gdb script
+	install -D -m 644 $B/librt.a $(DESTDIR)$(PREFIX)/lib/libkvdrt.a
+	install -D -m 644 runtime/rt_go.ld $(DESTDIR)$(PREFIX)/lib/kvdrt/rt_go.ld
+	install -d $(DESTDIR)$(PREFIX)/include/rt $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 runtime/include/rt/*.h $(DESTDIR)$(PREFIX)/include/rt
+	install -D -m 644 runtime/gdb/rt_gdb.py $(DESTDIR)$(PREFIX)/share/kvdrt/rt_gdb.py
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' runtime/kvdrt.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/kvdrt.pc
 clean:                      ## remove build/
 	rm -rf build
 help:                       ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all deps test-deps run test tests-built check check-bare-root bench bench-runtime bench-runtime-built experiments asan tsan lint fmt install clean help
+.PHONY: all deps test-deps run test tests-built check check-bare-root bench bench-runtime bench-runtime-built experiments asan tsan lint fmt install install-runtime clean help
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -100,4 +100,19 @@ ROWS = [
          others={"Go's open-coded": "{go}/defers few", "a linked list": "{bin}/defers list"},
          aims=[AtMost(1, of="Go's open-coded")]),
     both("panic, caught", "ns", "defers panic", "panic", procs=1),
+
+    # ---- the managed heap: 200 MB live, two goroutines churning ----
+    *[row
+      for mode, word in (("hybrid", "hybrid"), ("dijkstra", "Dijkstra"), ("stopped", "one stop"))
+      for row in (
+          both(f"1 ms sleep, late, beside the collector ({word}), p50", "us", f"gc {mode}", "late_p50", procs=2,
+               aims=[AtMost(1 / 10)] if mode == "hybrid" else []),
+          both(f"1 ms sleep, late, beside the collector ({word}), p99", "us", f"gc {mode}", "late_p99", procs=2,
+               aims=[AtMost(1 / 10)] if mode == "hybrid" else []),
+          both(f"stop of the world ({word}), p99", "us", f"gc {mode}", "pause_p99", procs=2),
+          both(f"stop of the world ({word}), longest", "us", f"gc {mode}", "pause_max", procs=2),
+          both(f"nodes made ({word})", "M/s", f"gc {mode}", "nodes", procs=2),
+          both(f"resident ({word})", "MB", f"gc {mode}", "rss", procs=2))],
+    Row("one P held back by the collector (hybrid), p99", "us", "{bin}/gc hybrid", "hold_p99", procs=2),
+    Row("one P held back by the collector (hybrid), longest", "us", "{bin}/gc hybrid", "hold_max", procs=2),
 ]

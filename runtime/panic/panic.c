@@ -11,6 +11,7 @@
 #include "runtime/panic/catch.h"
 #include "runtime/panic/fatal.h"
 #include "runtime/sched/gmp.h"
+#include "runtime/sched/here.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,42 +45,50 @@ struct local {
 static __attribute__((noinline)) struct local local(void)
 {
     static __thread void *thread_defers, *thread_tries;
-    struct g *gp = g_self();
+    struct g *gp = g_here();
     return gp ? (struct local){&gp->defers, &gp->tries}
               : (struct local){&thread_defers, &thread_tries};
 }
 
+/* The list of scopes. It stays where it is as long as the stack does: a goroutine's moves with it
+ * from thread to thread, and what has no goroutine does not move. */
+static inline void **scopes(void)
+{
+    struct g *gp = g_here();
+    return likely(gp) ? &gp->defers : local().defers;
+}
+
 void rt_defer_scope_enter(struct rt_defer_scope *s)
 {
-    void **defers = local().defers;
+    void **defers = scopes();
     s->outer = *defers;
     s->count = 0;
     *defers = s;
 }
 
-void rt_defer_push(struct rt_defer_scope *s, void (*fn)(void *arg), void *arg)
+void rt_defer_refuse(const struct rt_defer_scope *s)
 {
-    assert(fn);
     assert(s->count < s->cap); // RT_DEFER_SCOPE(max) of this block is too small
-    s->slots[s->count++] = (struct rt_defer_slot){fn, arg};
+    rt_fatal("there is nothing to defer");
 }
 
 /* Run what is left of the innermost scope and take it off the list. */
-static void run_scope(struct rt_defer_scope *s)
+static inline void run_scope(struct rt_defer_scope *s, void **defers)
 {
-    while (s->count > 0) {
-        struct rt_defer_slot call = s->slots[--s->count];
-        call.fn(call.arg);
+    const struct rt_defer_slot *slots = s->slots;
+    for (uint32_t left = s->count; left > 0;) { // a call that panics does not come back here
+        s->count = --left;
+        slots[left].fn(slots[left].arg);
     }
-    void **defers = local().defers; // read again: the calls may have parked
     assert(*defers == s);
     *defers = s->outer;
 }
 
 void rt_defer_scope_leave(struct rt_defer_scope *s)
 {
-    assert(*local().defers == s); // blocks end in order
-    run_scope(s);
+    void **defers = scopes();
+    assert(*defers == s); // blocks end in order
+    run_scope(s, defers);
 }
 
 bool rt_try(void (*fn)(void *arg), void *arg, char *text, uint32_t cap)
@@ -121,8 +130,9 @@ void rt_panic(const char *format, ...)
     va_end(args);
     if (!t)
         rt_fatal("panic: %s", text); // the frames are whole: the dump shows where
-    for (struct rt_defer_scope *s; (s = *local().defers) != t->scopes;)
-        run_scope(s);
+    void **defers = scopes();
+    for (struct rt_defer_scope *s; (s = *defers) != t->scopes;)
+        run_scope(s, defers);
     // A try that a deferred call opened has ended; one that it panicked out of is cut off.
     assert(*local().tries == t);
     memcpy(t->text, text, sizeof(text));

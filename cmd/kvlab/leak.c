@@ -298,8 +298,10 @@ static void show_verdicts(struct soak *k, struct section *s, const struct phases
             row[2] = cell_number((double)v->before);
             row[3] = cell_number((double)v->now);
             row[4] = cell_number((double)v->leaks);
-            row[5] = cell_number(article[i][0]);
-            row[6] = cell_number(article[i][1]);
+            if (!i || m == k->cluster->leader) { // the streams are the leader's
+                row[5] = cell_number(article[i][0]);
+                row[6] = cell_number(article[i][1]);
+            }
             leaks += v->leaks;
             if (v->leaks && !*first)
                 first = v->leaks_text;

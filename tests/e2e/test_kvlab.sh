@@ -21,7 +21,7 @@ refused() {
 }
 
 list=$("$KVLAB" list)
-for e in replication preemption watch etcd kube all; do holds "list explains $e" "$list" "^$e +.{20}"; done
+for e in replication preemption watch etcd kube defer allocator steal gc leak all; do holds "list explains $e" "$list" "^$e +.{20}"; done
 refused "a wrong experiment" 2 'no experiment "replicaton"; did you mean replication\?' replicaton
 refused "a wrong option" 2 'did you mean --trials\?' etcd --trails 3
 refused "an unreachable endpoint" 1 'cannot reach 127\.0\.0\.1:1: connection refused' watch --endpoints 127.0.0.1:1 --out "$dir/none"
@@ -79,24 +79,41 @@ else
     echo "ok - kube through a stand-in # SKIP python3-etcd3 or openssl is not installed"
 fi
 
+out=$("$KVLAB" leak --soak 6s --out "$dir/leak" 2>&1); code=$?
+same "a short soak ends well" "$code" 0
+same "... and nothing stayed behind on any member" "$(grep -cE 'holds: When the streams have gone m[123] has [0-9]+ goroutines' <<<"$out")" 3
+holds "... as the members' own detectors say" "$out" "holds: No member.s detector reports a leak"
+same "... which looked at all three, twice" "$(grep -cE '^(at rest|watch streams come and go),"?m[123].*,[0-9]+,[0-9]+,0,' "$dir/leak/tables/leak-detector.csv")" 6
+
+if [ -x "$B/tests/bench/runtime/defers" ]; then
+    out=$("$KVLAB" defer --trials 2 --out "$dir/defer" 2>&1); code=$?
+    same "defer ends well" "$code" 0
+    holds "... with the article's figure beside ours" "$(cat "$dir/defer/tables/defer-article.csv")" '^"?1,000 defers"?,428,96,'
+    same "... and every run kept" "$(grep -c '^list,[12],thousand,' "$dir/defer/raw/defer.csv")" 2
+else
+    out=$("$KVLAB" defer --out "$dir/defer" 2>&1); code=$?
+    same "defer without its program is skipped, not failed" "$code" 0
+    holds "... with one line" "$out" 'defer: skipped: the program tests/bench/runtime/defers is not beside kvlab'
+fi
+
 # Ctrl-C in the middle of a trial.
-"$KVLAB" preemption --trials 20 --trial-length 700ms --out "$dir/stopped" >"$dir/out" 2>"$dir/err" &
+"$KVLAB" watch --streams 50 --trials 60 --trial-length 700ms --out "$dir/stopped" >"$dir/out" 2>"$dir/err" &
 lab=$!
-for _ in $(seq 300); do [ -e "$dir/stopped/raw/preemption-on-1.csv" ] && break; sleep 0.1; done
+for _ in $(seq 600); do grep -q 'watch: high load, 2 of' "$dir/err" && break; sleep 0.1; done
 kill -INT $lab; wait $lab
 same "Ctrl-C: exit status" $? 130
 holds "Ctrl-C: the report says that it is partial" "$(cat "$dir/stopped/report.html" 2>&1)" 'The run was stopped early'
 holds "Ctrl-C: run.json, too" "$(cat "$dir/stopped/run.json" 2>&1)" '"interrupted": true'
-[ -s "$dir/stopped/tables/preemption.csv" ] && pass "Ctrl-C: what was measured is there" || fail "Ctrl-C: what was measured is there"
+[ -s "$dir/stopped/tables/watch.csv" ] && pass "Ctrl-C: what was measured is there" || fail "Ctrl-C: what was measured is there"
 same "Ctrl-C: no member is left" "$(pgrep -f "$dir/stopped" | wc -l)" 0
 
 # A member that dies.
-"$KVLAB" preemption --trials 20 --trial-length 2s --out "$dir/dead" >"$dir/out" 2>"$dir/err" &
+"$KVLAB" watch --streams 50 --trials 60 --trial-length 2s --out "$dir/dead" >"$dir/out" 2>"$dir/err" &
 lab=$!
-for _ in $(seq 300); do [ -e "$dir/dead/raw/preemption-quiet-1.csv" ] && break; sleep 0.1; done
+for _ in $(seq 600); do grep -q 'watch: high load, 1 of' "$dir/err" && break; sleep 0.1; done
 kill -KILL "$(pgrep -f "kvd --name m1 --data-dir $dir/dead")"; wait $lab
 same "a dead member: exit status" $? 1
-holds "a dead member: its end is told" "$(cat "$dir/err")" 'member m1 of preemption ended with status 137; the end of m1.log:'
+holds "a dead member: its end is told" "$(cat "$dir/err")" 'member m1 of watch ended with status 137; the end of m1.log:'
 holds "a dead member: with its last lines" "$(cat "$dir/err")" '"level":'
 holds "a dead member: the report says that the experiment failed" "$(cat "$dir/dead/report.html" 2>&1)" 'This experiment failed'
 [ "$failures" -eq 0 ]

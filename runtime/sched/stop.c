@@ -208,13 +208,18 @@ static void make_table(void)
     stop.shown = table;
 }
 
-/* gp does not run, and cannot meanwhile. */
+/* gp does not run, and cannot meanwhile. Somebody may be at its stack, putting it away or looking at it
+ * (spill.h), for some microseconds: it is not left out for that. */
 static void look_at(struct g *gp, stop_look_fn *look)
 {
     struct stack_view view;
     look(&gp->arg, &gp->arg + 1);
-    if (!stack_hold_stopped(gp, &view))
-        return;                                          // it is being made, or on its way out
+    while (!stack_hold_stopped(gp, &view)) {
+        uintptr_t sp = (uintptr_t)gp->sp;
+        if (sp < stack_slot_of(gp) + STACK_GUARD || sp >= stack_top_of(gp))
+            return; // it is being made, or on its way out
+        cpu_relax();
+    }
     look(view.bytes, view.bytes + (view.top - view.sp)); // in its slot, or a copy (spill.h)
     stack_unhold(gp);
 }

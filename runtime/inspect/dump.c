@@ -143,11 +143,14 @@ void rt_dump_short(struct rt_string *out)
 void rt_stats(struct rt_stats *out)
 {
     memset(out, 0, sizeof(*out));
-    for (unsigned i = 0; i < sched.procs; i++) {
+    for (unsigned i = 0; i < sched.made; i++) {
         const struct p *p = &sched.ps[i];
         out->spawned += load_relaxed(&p->spawned);
         out->goroutines += load_relaxed(&p->spawned) - load_relaxed(&p->exited);
         out->switches += load_relaxed(&p->switches);
+        out->steals_empty += load_relaxed(&p->steals_by[STEAL_EMPTY]);
+        out->steals_idle += load_relaxed(&p->steals_by[STEAL_IDLE]);
+        out->steals_long += load_relaxed(&p->steals_by[STEAL_LONG]);
         out->steals += load_relaxed(&p->steals);
         out->stolen += load_relaxed(&p->stolen);
         out->global_gets += load_relaxed(&p->global_gets);

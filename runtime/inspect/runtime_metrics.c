@@ -25,9 +25,9 @@ static double read_stat(void *arg)
 
 /* From a switch that was waited for a moment to a second. */
 static const int64_t latency_bounds_ns[] = {
-    1000,       2500,       5000,        10 * 1000,   25 * 1000,   50 * 1000,
-    100 * 1000, 250 * 1000, 500 * 1000,  RT_MS,       2500 * 1000, 5 * RT_MS,
-    10 * RT_MS, 25 * RT_MS, 50 * RT_MS,  100 * RT_MS, 250 * RT_MS, RT_SECOND,
+    1000,       2500,       5000,       10 * 1000,   25 * 1000,   50 * 1000,
+    100 * 1000, 250 * 1000, 500 * 1000, RT_MS,       2500 * 1000, 5 * RT_MS,
+    10 * RT_MS, 25 * RT_MS, 50 * RT_MS, 100 * RT_MS, 250 * RT_MS, RT_SECOND,
 };
 
 void rt_metrics_add_runtime(struct rt_metrics *m)
@@ -49,6 +49,11 @@ void rt_metrics_add_runtime(struct rt_metrics *m)
          offsetof(struct rt_stats, preempt_refused)},
         {"kvd_runtime_steals_total", "Times a processor stole work.",
          offsetof(struct rt_stats, steals)},
+        {"kvd_runtime_steals_idle_total", "Of these, by one that had been idle for 10 ms or more.",
+         offsetof(struct rt_stats, steals_idle)},
+        {"kvd_runtime_steals_long_total",
+         "Of these, from a queue of 64 or more by a busy processor.",
+         offsetof(struct rt_stats, steals_long)},
         {"kvd_runtime_stolen_total", "Goroutines stolen.", offsetof(struct rt_stats, stolen)},
         {"kvd_runtime_global_gets_total", "Goroutines taken from the global queue.",
          offsetof(struct rt_stats, global_gets)},

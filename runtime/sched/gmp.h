@@ -37,8 +37,13 @@ enum { NOT_PARKED, PARKED, WOKEN };
 enum g_away { AWAY_NOT, AWAY_HELD, AWAY_TOUCHED };
 
 /* By need, at the end of a slice, and after several slices: who holds an rt_mutex is not stopped by
- * need, and by slice at most once before it unlocks; OVERDUE stops it all the same. */
-enum preempt_kind { PREEMPT_NONE, PREEMPT_NEED, PREEMPT_SLICE, PREEMPT_OVERDUE };
+ * need, and by slice at most once before it unlocks; OVERDUE stops it all the same. AT_RANDOM is no
+ * request: it stays on for all, and now and then a runtime call yields at its exit. */
+enum preempt_kind { PREEMPT_NONE, PREEMPT_NEED, PREEMPT_SLICE, PREEMPT_OVERDUE, PREEMPT_AT_RANDOM };
+
+/* Why one P took from another: its own queue was empty; the same, after it had been idle for 10 ms and
+ * more; or the other's queue was long, and its own short. */
+enum steal_reason { STEAL_EMPTY, STEAL_IDLE, STEAL_LONG, STEAL_REASONS };
 
 /* The no-preempt count: runtime's in the low half, the program's (rt_nopreempt_begin) above. */
 enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
@@ -100,6 +105,7 @@ struct m {
     struct g *left_g;
     bool (*commit)(struct g *gp, void *arg);
     void *commit_arg;
+    int on_cpu;         // this CPU + 1 only; 0: any
     struct g *picked;   // chosen by the fast path, to be run by the loop
     struct g *pinned_g; // wired to this thread
     bool spinning;
@@ -143,6 +149,8 @@ struct p {
     uint32_t index;
     struct mem_cache *cache; // of small blocks: mem/cache.h; NULL until it allocates
     _Atomic uint64_t switches, spawned, exited, steals, stolen, global_gets, polls; // others read
+    _Atomic uint64_t steals_by[STEAL_REASONS];                                      // others read
+    int64_t idle_since_ns; // when it was given up last, until it has stolen; idle_lock when idle
 
     // shared
     struct g *_Atomic next __attribute__((aligned(64))); // runs next; owner puts, anybody takes
@@ -174,10 +182,12 @@ struct sched {
     struct rt_options options;
     const struct rt_world *world; // NULL: the real one
     bool simulated;
-    unsigned procs;
+    _Atomic unsigned procs; // in use: the first ones; changes with the world stopped
+    _Atomic unsigned made;  // ever in use
     struct p *ps;
     struct g *main_g;
     _Atomic int64_t slice_ns; // rt_set_slice_ns
+    _Atomic bool no_steals;   // rt_set_steal
 
     // any thread
     _Atomic bool running;

@@ -5,6 +5,7 @@
 #include "runtime/sched/globq.h"
 #include "runtime/sched/loop.h"
 #include "runtime/sched/preempt.h"
+#include "runtime/sched/procs.h"
 #include "runtime/sched/start.h"
 #include <assert.h>
 
@@ -18,6 +19,7 @@ void idle_attach(struct m *m, struct p *p)
 {
     m->p = p;
     mem_use_cache(p->cache);
+    procs_use_cpu(m, p);
     store_relaxed(&p->m, m);
     store_release(&p->status, P_RUNNING);
 }
@@ -26,6 +28,7 @@ static void put_idle_locked(struct p *p)
 {
     store_relaxed(&p->m, NULL);
     store_relaxed(&p->status, P_IDLE);
+    p->idle_since_ns = load_relaxed(&sched.coarse_ns);
     p->idle_next = sched.idle_ps;
     sched.idle_ps = p;
     atomic_fetch_add(&sched.idle_p_count, 1); // (D)
@@ -120,6 +123,8 @@ bool idle_work_is_visible(void)
 {
     if (globq_len() > 0)
         return true;
+    if (load_relaxed(&sched.no_steals))
+        return false; // what is in the rings of others is theirs
     for (unsigned i = 0; i < sched.procs; i++) {
         struct p *p = &sched.ps[i];
         if (p_has_work(p))
@@ -134,7 +139,7 @@ bool idle_work_is_visible(void)
 int64_t idle_next_timer_ns(void)
 {
     int64_t first = RT_FOREVER;
-    for (unsigned i = 0; i < sched.procs; i++) {
+    for (unsigned i = 0; i < sched.made; i++) {
         int64_t next = load_seq(&sched.ps[i].timers.next_ns);
         if (next < first)
             first = next;

@@ -26,10 +26,15 @@
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/life.h"
+#include "runtime/sched/procs.h"
 #include "runtime/sched/stop.h"
 #include <assert.h>
 
-enum { POLL_EVERY_NS = 100 * 1000 }; // by a P that never runs out of work
+enum {
+    POLL_EVERY_NS = 100 * 1000, // by a P that never runs out of work
+    LONG_QUEUE = 64,
+    LONG_IDLE_NS = 10 * 1000 * 1000,
+};
 
 static _Thread_local struct m *this_m __attribute__((tls_model("initial-exec")));
 
@@ -133,10 +138,43 @@ uint32_t loop_rescue(struct p *p)
     return n + rescue_ring(&p->ring);
 }
 
-static uint32_t next_random(struct m *m)
+uint32_t loop_random(struct m *m)
 {
     m->random = m->random * 1664525 + 1013904223;
     return m->random >> 8;
+}
+
+static void count_steal(struct p *p, enum steal_reason reason, uint32_t moved)
+{
+    count_up(&p->steals, 1);
+    count_up(&p->steals_by[reason], 1);
+    count_up(&p->stolen, moved);
+}
+
+static enum steal_reason idle_reason(struct p *p)
+{
+    int64_t since = p->idle_since_ns;
+    p->idle_since_ns = 0;
+    return since && load_relaxed(&sched.coarse_ns) - since > LONG_IDLE_NS ? STEAL_IDLE
+                                                                          : STEAL_EMPTY;
+}
+
+/* Our queue is short and some other one is long: half of that comes to ours, although we have work. */
+static void steal_from_long(struct m *m)
+{
+    struct p *p = m->p;
+    uint32_t moved = 0;
+    if (is_solo() || load_relaxed(&sched.no_steals) || runq_len(&p->ring) > LONG_QUEUE / 4)
+        return;
+    struct p *victim = &sched.ps[loop_random(m) % sched.procs];
+    if (victim == p || runq_len(&victim->ring) < LONG_QUEUE)
+        return;
+    struct g *gp = runq_steal_half(&victim->ring, &p->ring, &moved);
+    if (gp) {
+        loop_put_last(p, gp);
+        count_steal(p, STEAL_LONG, moved);
+        trace_steal(m, victim->index, moved);
+    }
 }
 
 /* A G from `victim`'s P for us to run; others of its ring go to our ring. */
@@ -158,8 +196,7 @@ static struct g *steal_from(struct p *victim, struct p *p)
         moved = gp ? 1 : 0;
     }
     if (gp) {
-        count_up(&p->steals, 1);
-        count_up(&p->stolen, moved);
+        count_steal(p, idle_reason(p), moved);
         trace_steal(m_self(), victim->index, moved);
     }
     return gp;
@@ -168,7 +205,9 @@ static struct g *steal_from(struct p *victim, struct p *p)
 bool loop_steal(struct m *m)
 {
     struct p *p = m->p;
-    unsigned first = next_random(m) % sched.procs;
+    if (load_relaxed(&sched.no_steals))
+        return false;
+    unsigned first = loop_random(m) % sched.procs;
     for (unsigned i = 0; i < sched.procs; i++) {
         struct p *victim = &sched.ps[(first + i) % sched.procs];
         struct g *gp = victim == p ? NULL : steal_from(victim, p);
@@ -186,7 +225,7 @@ bool loop_steal(struct m *m)
 static int run_timers(struct p *p, int64_t now)
 {
     int ran = timers_run(&p->timers, now);
-    for (unsigned i = 0; i < sched.procs; i++)
+    for (unsigned i = 0; i < sched.made; i++)
         if (load_relaxed(&sched.ps[i].timers.next_ns) <= now)
             ran += timers_run(&sched.ps[i].timers, now);
     return ran;
@@ -226,6 +265,7 @@ static struct g *find(struct m *m)
             p->until_slow = P_SLOW_TURN;
             if (now - load_relaxed(&sched.last_poll_ns) > POLL_EVERY_NS)
                 idle_poll(m);
+            steal_from_long(m);
             if ((gp = globq_get(p, 0))) {
                 loop_begin_slice(p, 0);
                 return gp;
@@ -292,12 +332,26 @@ static struct g *sim_find(struct m *m)
     }
 }
 
+void rt_set_steal(bool on)
+{
+    store_relaxed(&sched.no_steals, !on);
+    if (on)
+        idle_wake_one();
+}
+
+bool rt_get_steal(void) { return !load_relaxed(&sched.no_steals); }
+
 /* ---- the loop ---- */
 
 static void run(struct m *m, struct g *gp)
 {
-    if (unlikely(load_relaxed(&m->p->stop)))
+    if (unlikely(load_relaxed(&m->p->stop))) {
         stop_here(m);
+        if (!m->p) {
+            procs_give_up(m, gp);
+            return;
+        }
+    }
     life_switch_in(m, gp); // m->left is LEFT_NOTHING
     fiber_switch(&m->g0_sp, NULL, false, gp->sp, gp, m);
     life_arrive(m);

@@ -35,6 +35,8 @@ static inline struct g *loop_next_fast(struct p *p)
 }
 /* Take work from another P; what is to run now becomes m->picked. */
 bool loop_steal(struct m *m);
+/* A number of the M's own sequence. */
+uint32_t loop_random(struct m *m);
 /* Move all that is queued on p to the global queue; how many. For a P whose turn does not end.
  * Context: any thread; never parks. */
 uint32_t loop_rescue(struct p *p);

@@ -23,8 +23,9 @@
 
 struct sched sched;
 _Atomic bool sched_solo __attribute__((visibility("hidden")));
+_Atomic uint8_t sched_first_pending __attribute__((visibility("hidden")));
 
-enum { ID_BLOCK = 256 };
+enum { ID_BLOCK = 256, RANDOM_YIELD_EVERY = 4 };
 
 struct g *g_self(void) { return g_here(); }
 
@@ -54,8 +55,12 @@ uint64_t rt_go_id(void)
 void g_honour_pending(struct g *gp)
 {
     uint8_t kind = load_relaxed(&gp->preempt_pending);
-    if (kind != PREEMPT_NONE && gp->nopreempt == 0 && !g_is_let_go_on(gp, kind))
+    if (kind == PREEMPT_NONE || gp->nopreempt != 0 || g_is_let_go_on(gp, kind))
+        return;
+    if (kind != PREEMPT_AT_RANDOM)
         preempt_switch();
+    else if (loop_random(gp->m) % RANDOM_YIELD_EVERY == 0)
+        rt_yield();
 }
 
 void g_check_preempt(void) { g_exit_call(g_here()); }
@@ -266,7 +271,7 @@ static inline void switch_in(struct m *m, struct g *gp)
     stop_before_run(gp);
     gp->m = m;
     store_relaxed(&gp->status, G_RUNNING);
-    store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
+    store_relaxed(&gp->preempt_pending, load_relaxed(&sched_first_pending));
     count_up(&m->p->switches, 1);
     trace_run(m, gp);
     store_relaxed(&m->cur, gp);
@@ -340,7 +345,7 @@ FIBER_ENDS void goroutine_main(void)
  * has nobody to wake. */
 static inline void wake_for_what_stays(struct p *p)
 {
-    if (!is_solo() &&
+    if (!is_solo() && !load_relaxed(&sched.no_steals) &&
         runq_len(&p->ring) + runq_len(&p->urgent) + (load_relaxed(&p->next) != NULL) > 1)
         idle_wake_one();
 }
@@ -430,12 +435,10 @@ int rt_go_urgent(const char *name, void (*fn)(void *arg), void *arg)
 uint32_t rt_go_count(void)
 {
     uint64_t count = 0;
-    for (unsigned i = 0; i < sched.procs; i++)
+    for (unsigned i = 0; i < sched.made; i++)
         count += load_relaxed(&sched.ps[i].spawned) - load_relaxed(&sched.ps[i].exited);
     return (uint32_t)count;
 }
-
-unsigned rt_procs(void) { return sched.procs; }
 
 /* ---- parking and readying ---- */
 

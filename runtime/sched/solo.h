@@ -9,8 +9,12 @@
 #pragma once
 #include "runtime/sched/atomic.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 extern _Atomic bool sched_solo __attribute__((visibility("hidden")));
+
+/* What `preempt_pending` is when a turn begins: PREEMPT_NONE, or PREEMPT_AT_RANDOM. */
+extern _Atomic uint8_t sched_first_pending __attribute__((visibility("hidden")));
 
 /* Context: with a P. */
 static inline bool is_solo(void)

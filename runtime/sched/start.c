@@ -16,6 +16,7 @@
 #include "runtime/sched/life.h"
 #include "runtime/sched/loop.h"
 #include "runtime/sched/preempt.h"
+#include "runtime/sched/procs.h"
 #include "runtime/sched/signals.h"
 #include "runtime/sched/spill.h"
 #include "runtime/sched/stack.h"
@@ -32,7 +33,6 @@
 #include <unistd.h>
 
 enum {
-    PROCS_MAX = 256,
     THREAD_STACK_BYTES = 256 << 10,
     END_PATIENCE_NS = 2 * 1000 * 1000 * 1000L,
     END_KNOCK_NS = 1000 * 1000,
@@ -49,7 +49,8 @@ enum { DEFAULT_GOROUTINES = 1 << 20 };
 static struct {
     int (*fn)(void *arg);
     void *arg;
-    bool left_behind; // threads of the last run still exist
+    bool left_behind;         // threads of the last run still exist
+    _Atomic uint32_t made_ms; // of this run
 } program;
 
 const struct rt_options *sched_options(void)
@@ -117,7 +118,8 @@ static struct m *new_m(void)
 {
     struct m *m = rt_alloc_aligned(64, sizeof(*m));
     memset(m, 0, sizeof(*m));
-    m->random = (uint32_t)((uintptr_t)m >> 6) * 2654435761u;
+    uint32_t number = atomic_fetch_add(&program.made_ms, 1) + 1;
+    m->random = (number + (uint32_t)sched.options.random_yield) * 2654435761u;
     m->all_next = load_relaxed(&sched.all_ms);
     while (!atomic_compare_exchange_weak(&sched.all_ms, &m->all_next, m))
         ;
@@ -185,26 +187,43 @@ static unsigned cpus(void)
     return count > 0 ? (unsigned)count : 1;
 }
 
-static int choose_procs(unsigned asked, unsigned *out, struct why *why)
+static int choose_procs(unsigned asked, _Atomic unsigned *out, struct why *why)
 {
     const char *text = getenv("KVD_MAXPROCS");
     unsigned procs = asked;
     if (!procs && text && *text) {
         for (const char *at = text; *at; at++) {
-            if (*at < '0' || *at > '9' || procs > PROCS_MAX) {
+            if (*at < '0' || *at > '9' || procs > RT_PROCS_MAX) {
                 procs = 0;
                 break;
             }
             procs = procs * 10 + (unsigned)(*at - '0');
         }
-        if (procs == 0 || procs > PROCS_MAX) {
-            why_set(why, "KVD_MAXPROCS is '%s'; it must be a number from 1 to %d", text, PROCS_MAX);
+        if (procs == 0 || procs > RT_PROCS_MAX) {
+            why_set(why, "KVD_MAXPROCS is '%s'; it must be a number from 1 to %d", text,
+                    RT_PROCS_MAX);
             return -EINVAL;
         }
     }
     if (!procs)
         procs = cpus();
-    *out = procs > PROCS_MAX ? PROCS_MAX : procs;
+    *out = procs > RT_PROCS_MAX ? RT_PROCS_MAX : procs;
+    return 0;
+}
+
+static int choose_random_yield(uint64_t *seed, struct why *why)
+{
+    const char *text = getenv("KVD_RANDOM_YIELD");
+    if (!*seed && text && *text) {
+        char *end;
+        *seed = strtoull(text, &end, 10);
+        if (*end || *text == '-') {
+            why_set(why, "KVD_RANDOM_YIELD is '%s'; it must be a number, 0 for no such yields",
+                    text);
+            return -EINVAL;
+        }
+    }
+    store_relaxed(&sched_first_pending, *seed ? PREEMPT_AT_RANDOM : PREEMPT_NONE);
     return 0;
 }
 
@@ -221,6 +240,9 @@ static int choose(const struct rt_options *asked, struct why *why)
     if (sched.simulated)
         sched.procs = 1;
     o->procs = sched.procs;
+    err = choose_random_yield(&o->random_yield, why);
+    if (err)
+        return err;
     if (!o->slice_ms)
         o->slice_ms = DEFAULT_SLICE_MS;
     if (!o->max_goroutines || o->max_goroutines > (1u << 24))
@@ -230,24 +252,6 @@ static int choose(const struct rt_options *asked, struct why *why)
 }
 
 /* ---- beginning and end ---- */
-
-static void make_ps(void)
-{
-    sched.ps = rt_alloc_aligned(64, sched.procs * sizeof(struct p));
-    memset(sched.ps, 0, sched.procs * sizeof(struct p));
-    for (unsigned i = 0; i < sched.procs; i++) {
-        struct p *p = &sched.ps[i];
-        p->index = i;
-        p->until_slow = sched.simulated ? 0 : P_SLOW_TURN; // the world chooses at every turn
-        timers_init(&p->timers);
-        if (i > 0) { // the first one is taken at once
-            p->idle_next = sched.idle_ps;
-            sched.idle_ps = p;
-        }
-    }
-    store_relaxed(&sched.idle_p_count, sched.procs - 1);
-    store_relaxed(&sched_solo, sched.procs == 1);
-}
 
 static void forget_state(void)
 {
@@ -262,6 +266,8 @@ static void forget_state(void)
     store_relaxed(&sched.poll_until_ns, 0);
     store_relaxed(&sched.poll_word, 0);
     store_relaxed(&sched.stopping, false);
+    store_relaxed(&sched.no_steals, false);
+    store_relaxed(&program.made_ms, 0);
     store_relaxed(&sched.next_id, 1);
     store_relaxed(&sched.poller, NULL);
     store_relaxed(&sched.wakeups, 0);
@@ -347,11 +353,7 @@ static void free_all(void)
         next = m->all_next;
         rt_free(m);
     }
-    for (unsigned i = 0; i < sched.procs; i++)
-        timers_deinit(&sched.ps[i].timers);
-    struct p *ps = sched.ps;
-    sched.ps = NULL;
-    rt_free(ps);
+    procs_free();
     stack_release();
     forget_state();
 }
@@ -368,7 +370,7 @@ static int run(const struct rt_options *options, void (*first)(void *arg), void 
     err = stack_reserve(sched.options.max_goroutines + sched.procs * STACK_FREE_MAX, why);
     if (err)
         return err;
-    make_ps();
+    procs_make(sched.procs);
     trace_begin_run(sched.procs);
     store_relaxed(&sched.coarse_ns, sched_now_ns());
     err = preempt_start(why);

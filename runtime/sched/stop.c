@@ -74,7 +74,7 @@ void stop_here(struct m *m)
     if (asked == ASK_CALL) {
         answer(p);
     } else if (asked == ASK_HOLD && hold(p, HELD_BY_M)) {
-        while (load_acquire(&p->stop) == HELD_BY_M)
+        while (load_acquire(&p->stop) == HELD_BY_M && m->p == p) // procs.c may have taken it
             futex_wait(&p->stop, HELD_BY_M, RT_FOREVER);
     }
 }
@@ -183,14 +183,26 @@ void start_world(void)
     for (unsigned i = 0; i < sched.procs; i++) {
         struct p *p = &sched.ps[i];
         uint32_t was = atomic_exchange(&p->stop, ASK_NOTHING);
+        if (p == ours)
+            continue;
         if (was == HELD_BY_US)
             idle_hand_off(p);
-        else if (was == HELD_BY_M && p != ours)
-            futex_wake(&p->stop, 1);
+        else if (was == HELD_BY_M)
+            futex_wake(&p->stop, INT32_MAX); // one may sleep there that has lost p
     }
     g_nopreempt_end();
     rt_mutex_unlock(&stop.user);
 }
+
+bool stop_is_slept_on(const struct p *p) { return load_acquire(&p->stop) == HELD_BY_M; }
+
+void stop_let_go(struct p *p)
+{
+    if (atomic_exchange(&p->stop, ASK_NOTHING) == HELD_BY_M)
+        futex_wake(&p->stop, INT32_MAX);
+}
+
+void stop_own(struct p *p) { store_release(&p->stop, HELD_BY_US); } // who slept on it wakes
 
 int64_t stop_asked_ns(void) { return load_relaxed(&stop.asked_ns); }
 

@@ -31,6 +31,11 @@ bool stop_each(void (*fn)(unsigned p, void *arg), void *arg);
  * when this returns false (the run is ending, not all are held).  Context: goroutine; parks before. */
 bool stop_world(void);
 void start_world(void);
+/* With the world stopped, for changes to the set of Ps: does an M sleep on p; have it wake up now (or
+ * forget that we hold p); p is the caller's own from now on. */
+bool stop_is_slept_on(const struct p *p);
+void stop_let_go(struct p *p);
+void stop_own(struct p *p);
 /* When the stop that is on, or the last one, was asked for: monotonic. */
 int64_t stop_asked_ns(void);
 

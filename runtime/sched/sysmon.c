@@ -9,6 +9,7 @@
 #include "runtime/sched/idle.h"
 #include "runtime/sched/loop.h"
 #include "runtime/sched/preempt.h"
+#include "runtime/sched/procs.h"
 #include "runtime/sched/stack.h"
 
 enum {
@@ -51,6 +52,15 @@ static bool mark_old_next(struct p *p)
     return old;
 }
 
+/* A solo P's rings are nobody's but its own, and nobody else could run what is in them. */
+static bool rescue(struct p *p)
+{
+    procs_lock_rings();
+    bool moved = !load_relaxed(&sched_solo) && loop_rescue(p) > 0;
+    procs_unlock_rings();
+    return moved;
+}
+
 /* True when something had to be done. */
 static bool look_at(struct p *p, int64_t now)
 {
@@ -67,7 +77,8 @@ static bool look_at(struct p *p, int64_t now)
         return false;
     bool waiting = mark_old_next(p) || runq_len(&p->ring) > 0 || runq_len(&p->urgent) > 0 ||
                    load_relaxed(&p->resume);
-    bool offered = waiting && load_relaxed(&sched.idle_p_count) > 0;
+    bool offered =
+        waiting && load_relaxed(&sched.idle_p_count) > 0 && !load_relaxed(&sched.no_steals);
     if (offered)
         idle_wake_one();
     uint32_t slice = load_relaxed(&p->slice);
@@ -77,9 +88,7 @@ static bool look_at(struct p *p, int64_t now)
         return offered; // a queue alone is nothing to hurry for: every P works
     }
     int64_t used = now - load_relaxed(&p->seen_since_ns) + load_relaxed(&p->slice_used_ns);
-    // A solo P's queue is nobody's but its own, and nobody else could run what is in it.
-    if (used >= DEAF_SLICES * load_relaxed(&sched.slice_ns) && waiting && !is_solo() &&
-        loop_rescue(p) > 0)
+    if (used >= DEAF_SLICES * load_relaxed(&sched.slice_ns) && waiting && rescue(p))
         idle_wake_one();
     if (used >= load_relaxed(&sched.slice_ns) && now - p->asked_ns >= ASK_AGAIN_NS) {
         p->asked_ns = now;

@@ -224,5 +224,6 @@ int rt_select(struct rt_case *cases, int count, int64_t deadline_ns)
     disarm_sources(&s);
     if (pos >= 0 && cases[pos].kind == RT_CASE_READABLE)
         conn_select_chosen(cases[pos].conn);
+    g_exit_call(s.wait.gp);
     return pos;
 }

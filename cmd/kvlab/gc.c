@@ -42,6 +42,18 @@ static void show_table(struct lab *lab, struct section *s, const struct variant_
         "back is one P or one goroutine at a time.";
 }
 
+/* A run without a cycle tells nothing of the collector. */
+static void warn(struct lab *lab, struct section *s, const struct variant_results *all, int seconds)
+{
+    for (int i = 0; i < VARIANTS; i++)
+        if (variant_spread(&all[i], "cycles").median * seconds < 1)
+            report_say(
+                &lab->report, s,
+                "%s: most runs had no whole cycle, so their figures are of the machine, not of the "
+                "collector; give it longer (--trial-length).",
+                labels[i]);
+}
+
 static void say(struct lab *lab, struct section *s, const struct variant_results *all)
 {
     for (int i = HYBRID; i < STOPPED; i++) {
@@ -80,6 +92,7 @@ enum outcome run_gc(struct lab *lab, struct section *s, struct why *why)
     if (all[HYBRID].trials && all[DIJKSTRA].trials && all[STOPPED].trials) {
         show_table(lab, s, all);
         say(lab, s, all);
+        warn(lab, s, all, (int)whole_s);
     }
     rt_free(all);
     return lab_outcome(lab, ok);

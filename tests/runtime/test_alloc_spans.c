@@ -143,7 +143,7 @@ static void a_wrong_free_ends_the_process_with_a_sentence(void **state)
         {"twice, under suspicion", free_twice_suspected, "it was freed twice", true},
     };
     for (size_t i = 0; i < ARRAY_LEN(mistakes); i++) {
-        char said[4096];
+        char said[2048];
         setenv("KVD_MEM_DEBUG", mistakes[i].debug ? "1" : "0", 1);
         run_in_child(&mistakes[i], said, sizeof(said));
         if (!strstr(said, mistakes[i].words))

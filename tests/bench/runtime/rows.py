@@ -49,6 +49,13 @@ def both(name, unit, command, figure, **more):
     return Row(name, unit, "{bin}/" + command, figure, go="{go}/" + command, **more)
 
 
+LIBRARIES = "/usr/lib/x86_64-linux-gnu/"
+PRELOADS = {"mimalloc": {"LD_PRELOAD": LIBRARIES + "libmimalloc.so.2"},
+            "jemalloc": {"LD_PRELOAD": LIBRARIES + "libjemalloc.so.2"}}
+MALLOCS = {name: "{bin}/alloc_malloc own 1" for name in ("glibc", "mimalloc", "jemalloc")}
+MALLOCS["one lock"] = "{bin}/alloc_onelock own 1"
+MALLOCS_16 = {name: command.replace("own 1", "own 16") for name, command in MALLOCS.items()}
+
 ROWS = [
     # ---- goroutines ----
     both("spawn + exit, one P", "ns", "goroutines spawn", "spawn", procs=1, aims=[AtMost(1 / 5)]),
@@ -115,4 +122,17 @@ ROWS = [
           both(f"resident ({word})", "MB", f"gc {mode}", "rss", procs=2))],
     Row("one P held back by the collector (hybrid), p99", "us", "{bin}/gc hybrid", "hold_p99", procs=2),
     Row("one P held back by the collector (hybrid), longest", "us", "{bin}/gc hybrid", "hold_max", procs=2),
+
+    # ---- allocation ----
+    *[Row(f"allocated and freed, {words}, one", "ns", "{bin}/alloc own 1", figure, go="{go}/alloc own 1", procs=2,
+          others=MALLOCS, others_env=PRELOADS, aims=[AtMost(1, of=best)])
+      for words, figure, best in (("16 B", "b16", "mimalloc"), ("64 B", "b64", "mimalloc"),
+                                  ("1 KiB", "b1024", "mimalloc"), ("16 KiB", "b16384", "jemalloc"))],
+    *[Row(f"allocated and freed, {words}, by 16", "ns", "{bin}/alloc own 16", figure, go="{go}/alloc own 16", procs=2,
+          others=MALLOCS_16, others_env=PRELOADS, aims=[AtMost(1 / times, of="one lock")])
+      for words, figure, times in (("16 B", "b16", 10), ("64 B", "b64", 10), ("1 KiB", "b1024", 10),
+                                   ("16 KiB", "b16384", 2.5))],
+    *[Row(f"allocated by 16, freed by another, {words}", "ns", "{bin}/alloc passed 16", figure, procs=2,
+          others={name: c.replace("own", "passed") for name, c in MALLOCS_16.items()}, others_env=PRELOADS)
+      for words, figure in (("16 B", "b16"), ("1 KiB", "b1024"), ("16 KiB", "b16384"))],
 ]

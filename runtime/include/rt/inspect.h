@@ -15,7 +15,7 @@ struct rt_stats {
     uint64_t steals, stolen, global_gets, handoffs, wakeups, wakeups_for_nothing, polls;
     // Why: nothing of its own to run; the same after 10 ms of idling; the other had 64 and more.
     uint64_t steals_empty, steals_idle, steals_long;
-    uint64_t threads; // now, sysmon among them
+    uint64_t threads;   // now, sysmon among them
     const char *poller; // "io_uring" or "epoll"
     const char *poller_why;
 };

@@ -7,7 +7,7 @@ build="gcc make git pkg-config liburing-dev liblmdb-dev libprotobuf-c-dev protob
 test="libcmocka-dev clang etcd-client python3-etcd3 curl jq procps iproute2 binutils universal-ctags gdb"
 bench="etcd-server nghttp2-client"
 runtime="golang-go libmimalloc2.0 libjemalloc2 util-linux"
-experiments="gnuplot-nox etcd-server"
+experiments="gnuplot-nox etcd-server libmimalloc2.0 libjemalloc2"
 case ${1:-build} in
 build) want=$build ;;
 test) want="$build $test" ;;

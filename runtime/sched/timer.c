@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { HEAP_ARITY = 4, HEAP_FIRST_CAP = 64 };
+enum { HEAP_ARITY = 4, HEAP_FIRST_CAP = 64, HEAP_STOPPED_FEW = 64 };
 enum { TIMER_IDLE, TIMER_ARMED };
 
 void timers_init(struct timers *t)
@@ -26,35 +26,36 @@ void timers_deinit(struct timers *t)
     t->heap = NULL;
 }
 
-static void place(struct timers *h, uint32_t pos, struct rt_timer *t)
+static void place(struct timers *h, uint32_t pos, struct timer_place p)
 {
-    h->heap[pos] = t;
-    t->pos = pos;
+    h->heap[pos] = p;
+    if (p.timer)
+        p.timer->pos = pos;
 }
 
 static void sift_up(struct timers *h, uint32_t pos)
 {
-    struct rt_timer *t = h->heap[pos];
+    struct timer_place p = h->heap[pos];
     while (pos > 0) {
         uint32_t parent = (pos - 1) / HEAP_ARITY;
-        if (h->heap[parent]->when_ns <= t->when_ns)
+        if (h->heap[parent].when_ns <= p.when_ns)
             break;
         place(h, pos, h->heap[parent]);
         pos = parent;
     }
-    place(h, pos, t);
+    place(h, pos, p);
 }
 
 static void sift_down(struct timers *h, uint32_t pos)
 {
-    struct rt_timer *t = h->heap[pos];
+    struct timer_place p = h->heap[pos];
     for (;;) {
         uint32_t first = pos * HEAP_ARITY + 1, least = pos;
-        int64_t least_ns = t->when_ns;
+        int64_t least_ns = p.when_ns;
         for (uint32_t i = first; i < first + HEAP_ARITY && i < h->count; i++) {
-            if (h->heap[i]->when_ns < least_ns) {
+            if (h->heap[i].when_ns < least_ns) {
                 least = i;
-                least_ns = h->heap[i]->when_ns;
+                least_ns = h->heap[i].when_ns;
             }
         }
         if (least == pos)
@@ -62,27 +63,74 @@ static void sift_down(struct timers *h, uint32_t pos)
         place(h, pos, h->heap[least]);
         pos = least;
     }
-    place(h, pos, t);
+    place(h, pos, p);
 }
 
+static void take_first(struct timers *h)
+{
+    assert(h->count > 0);
+    struct timer_place last = h->heap[--h->count];
+    if (h->count > 0) {
+        h->heap[0] = last;
+        sift_down(h, 0);
+    }
+}
+
+static void resize(struct timers *h, uint32_t cap)
+{
+    struct timer_place *heap = rt_realloc(h->heap, cap * sizeof(*heap));
+    if (!heap)
+        rt_fatal("out of memory: no room for %u timers", cap);
+    h->heap = heap;
+    h->cap = cap;
+}
+
+/* Remove all empty places, and give memory back that is far too much. */
+static void sweep(struct timers *h)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < h->count; i++)
+        if (h->heap[i].timer)
+            h->heap[kept++] = h->heap[i];
+    h->count = kept;
+    h->stopped = 0;
+    for (uint32_t pos = kept; pos-- > 0;)
+        sift_down(h, pos); // places those without children, too
+    if (h->cap > HEAP_FIRST_CAP && kept < h->cap / 8)
+        resize(h, h->cap / 4 > HEAP_FIRST_CAP ? h->cap / 4 : HEAP_FIRST_CAP);
+}
+
+/* After any change: the first place is a timer's, and others may read when it is due. */
 static void note_first(struct timers *h)
 {
-    store_seq(&h->next_ns, h->count ? h->heap[0]->when_ns : RT_FOREVER);
+    while (h->count > 0 && !h->heap[0].timer) {
+        take_first(h);
+        h->stopped--;
+    }
+    int64_t next_ns = h->count ? h->heap[0].when_ns : RT_FOREVER;
+    if (next_ns != load_relaxed(&h->next_ns))
+        store_seq(&h->next_ns, next_ns);
 }
 
 static void insert_locked(struct timers *h, struct rt_timer *t)
 {
-    if (h->count == h->cap) {
-        uint32_t cap = h->cap ? h->cap * 2 : HEAP_FIRST_CAP;
-        struct rt_timer **bigger = rt_realloc(h->heap, cap * sizeof(*bigger));
-        if (!bigger)
-            rt_fatal("out of memory: no room for %u timers", cap);
-        h->heap = bigger;
-        h->cap = cap;
-    }
+    if (h->count == h->cap)
+        resize(h, h->cap ? h->cap * 2 : HEAP_FIRST_CAP);
     t->state = TIMER_ARMED;
-    place(h, h->count++, t);
-    sift_up(h, t->pos);
+    h->heap[h->count++] = (struct timer_place){t->when_ns, t};
+    sift_up(h, h->count - 1);
+    note_first(h);
+}
+
+/* An armed timer gets another time. */
+static void move_locked(struct timers *h, struct rt_timer *t)
+{
+    uint32_t pos = t->pos;
+    assert(pos < h->count);
+    assert(h->heap[pos].timer == t);
+    h->heap[pos].when_ns = t->when_ns;
+    sift_up(h, pos);
+    sift_down(h, t->pos);
     note_first(h);
 }
 
@@ -90,14 +138,12 @@ static void remove_locked(struct timers *h, struct rt_timer *t)
 {
     uint32_t pos = t->pos;
     assert(pos < h->count);
-    assert(h->heap[pos] == t);
-    struct rt_timer *last = h->heap[--h->count];
+    assert(h->heap[pos].timer == t);
+    h->heap[pos].timer = NULL;
+    h->stopped++;
     t->state = TIMER_IDLE;
-    if (last != t) {
-        place(h, pos, last);
-        sift_up(h, pos);
-        sift_down(h, last->pos);
-    }
+    if (h->stopped > HEAP_STOPPED_FEW && h->stopped > h->count / 4)
+        sweep(h);
     note_first(h);
 }
 
@@ -126,9 +172,8 @@ void rt_timer_start(struct rt_timer *t, int64_t when_ns, void (*fn)(void *arg), 
 {
     assert(fn);
     struct timers *h = lock_heap_of(t);
-    if (h && t->state == TIMER_ARMED) {
-        remove_locked(h, t);
-    } else if (!h || h->firing != t) { // free to move
+    bool is_armed = h && t->state == TIMER_ARMED;
+    if (!is_armed && (!h || h->firing != t)) { // free to move
         struct timers *home = home_heap();
         if (h != home) {
             __atomic_store_n(&t->heap, home, __ATOMIC_RELEASE);
@@ -141,7 +186,10 @@ void rt_timer_start(struct rt_timer *t, int64_t when_ns, void (*fn)(void *arg), 
     t->when_ns = when_ns;
     t->fn = fn;
     t->arg = arg;
-    insert_locked(h, t);
+    if (is_armed)
+        move_locked(h, t);
+    else
+        insert_locked(h, t);
     spin_unlock(&h->lock);
     idle_timer_armed(when_ns);
 }
@@ -172,9 +220,12 @@ int timers_run(struct timers *h, int64_t now_ns)
     if (load_acquire(&h->next_ns) > now_ns)
         return 0;
     spin_lock(&h->lock);
-    while (!h->firing && h->count && h->heap[0]->when_ns <= now_ns) {
-        struct rt_timer *t = h->heap[0];
-        remove_locked(h, t);
+    while (!h->firing && h->count && h->heap[0].when_ns <= now_ns) {
+        struct rt_timer *t = h->heap[0].timer;
+        assert(t); // the first is never a stopped one
+        take_first(h);
+        t->state = TIMER_IDLE;
+        note_first(h);
         void (*fn)(void *arg) = t->fn;
         void *arg = t->arg;
         h->firing = t;

@@ -1,10 +1,12 @@
 /* tests/runtime/test_timer.c: timers fire once, in order, not early, and stop means stopped. */
 #include "runtime/sched/gmp.h"
 #include "tests/support/rt_test.h"
+#include <assert.h>
 #include <rt/sim.h>
 #include <rt/sync.h>
 #include <rt/time.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifdef RT_TSAN
@@ -253,6 +255,59 @@ static void clocks_and_random_numbers_are_sane(void **state)
     assert_int_equal(on_procs(1, look_at_clocks), 0);
 }
 
+/* ---- very many ---- */
+
+#ifdef RT_TSAN
+enum { VERY_MANY = 20000 };
+#else
+enum { VERY_MANY = 1000000 };
+#endif
+enum { REMAIN = 10 };
+
+static void count_one(void *arg) { atomic_fetch_add((_Atomic int *)arg, 1); }
+
+/* The places of the only P's heap. */
+static uint32_t places(void) { return sched.ps[0].timers.count; }
+
+static int arm_very_many(void *arg)
+{
+    (void)arg;
+    struct rt_timer *timers = calloc(VERY_MANY, sizeof(*timers));
+    _Atomic int fired = 0;
+    uint32_t random = 11, others = places();
+    int64_t hour = rt_after_ns(3600 * RT_SECOND);
+    assert(timers);
+    for (int i = 0; i < VERY_MANY; i++)
+        rt_timer_start(&timers[i], hour + next_random(&random), count_one, &fired);
+    if (places() != others + VERY_MANY || sched.ps[0].timers.cap > 2 * VERY_MANY + 64)
+        return 1;
+    // In an order that has nothing to do with time; each tells whether it was stopped.
+    for (uint32_t i = 0; i < VERY_MANY; i++) {
+        uint32_t at = (uint32_t)((uint64_t)i * 7919 % VERY_MANY);
+        if (at >= REMAIN && !rt_timer_stop(&timers[at]))
+            return 2;
+        if (places() > 2 * (VERY_MANY - i) + 4 * 64 + others)
+            return 3; // what was stopped must not stay for ever
+    }
+    if (sched.ps[0].timers.cap > VERY_MANY / 4)
+        return 4;
+    for (int i = 0; i < REMAIN; i++)
+        rt_timer_start(&timers[i], rt_after_ns(RT_MS), count_one, &fired);
+    while (atomic_load(&fired) < REMAIN)
+        rt_sleep_ns(RT_MS);
+    for (int i = 0; i < VERY_MANY; i++)
+        if (rt_timer_stop(&timers[i]))
+            return 5;
+    free(timers);
+    return 0;
+}
+
+static void a_million_timers_leave_no_more_than_their_share_behind(void **state)
+{
+    (void)state;
+    assert_int_equal(on_procs(1, arm_very_many), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +315,7 @@ int main(void)
         cmocka_unit_test(a_stopped_timer_never_fires_and_a_fired_one_is_not_stopped),
         cmocka_unit_test(timers_of_one_p_fire_in_order),
         cmocka_unit_test(arming_again_replaces_the_first_time),
+        cmocka_unit_test(a_million_timers_leave_no_more_than_their_share_behind),
         cmocka_unit_test(a_timer_may_arm_itself_again),
         cmocka_unit_test(nobody_wakes_early),
         cmocka_unit_test(clocks_and_random_numbers_are_sane),

@@ -25,8 +25,9 @@
 /* For dumps; what decides is `parking` and being in a queue. */
 enum g_status { G_FREE, G_RUNNABLE, G_RUNNING, G_PARKED, G_BLOCKING };
 
-/* A park and its ready meet here: each moves the word by one locked instruction.
- *   (A) park, once off the stack: CAS NOT_PARKED -> PARKED. Finds WOKEN: the ready came first.
+/* A park and its ready meet here.
+ *   (A) park, once off the stack: CAS NOT_PARKED -> PARKED. Finds WOKEN: the ready came first. With a
+ *       commit, which publishes the G, nobody can have readied it: PARKED is stored, before the commit.
  *   (B) ready: exchange WOKEN. Found PARKED: the G is ours to queue. Found NOT_PARKED: (A) will
  *       find the token, or the next sched_park, which then returns at once. */
 enum { NOT_PARKED, PARKED, WOKEN };

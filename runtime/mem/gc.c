@@ -2,6 +2,7 @@
 #include "runtime/mem/gc.h"
 #include "rt/alloc.h"
 #include "rt/parse.h"
+#include "runtime/mem/heap.h"
 #include "runtime/sched/gmp.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/stop.h"
@@ -61,6 +62,7 @@ static void at_end(void)
 
 static void start(void)
 {
+    heap_init(); // sanitized builds have not used it before
     span_hooks_set(&gc_sweep_hooks);
     bool first = stop_at_end(at_end);
     assert(first);

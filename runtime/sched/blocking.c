@@ -114,8 +114,8 @@ int64_t rt_blocking(int64_t (*fn)(void *arg), void *arg)
     store_relaxed(&gp->since_ns, load_relaxed(&sched.coarse_ns));
     store_relaxed(&gp->status, G_BLOCKING);
     struct stop_registers registers;
-    stop_rest(gp, &registers);
     quiet_begin();
+    stop_rest(gp, &registers);
     trace_block(gp->m, gp);
     enter(gp->m);
     quiet_end();

@@ -15,9 +15,9 @@
 
 enum { EDGES = 4, ROOTS = 8, RECORDS = 600, MUTATORS = 6, SHARED = 32 };
 #if defined(RT_TSAN) || defined(RT_ASAN)
-enum { STEPS = 4000 };
+enum { STEPS = 4000, BALLAST = 20000 };
 #else
-enum { STEPS = 15000 };
+enum { STEPS = 15000, BALLAST = 100000 };
 #endif
 
 struct node {
@@ -46,6 +46,8 @@ struct world {
 };
 
 static void *shared[SHARED];
+static void
+    *ballast; // a long chain that is marked first: so there is time between a stack and a graph
 static struct rt_mutex shared_lock;
 static struct rt_waitgroup running;
 static _Atomic uint64_t swapped;
@@ -194,7 +196,10 @@ static void move_over_the_stack(struct world *w)
         return;
     rt_gc_write(&n->edge[e], NULL);
     w->record[r].edge[e] = -1;
-    wait_somehow(w);
+    if (draw(w, 40) == 0)
+        rt_sleep_ns((int64_t)draw(w, 10) * RT_MS); // perhaps until it would have been swept
+    else
+        wait_somehow(w);
     real(w, child_r, child);
     n = walk(w, &to);
     if (!n) {
@@ -341,8 +346,16 @@ static int storm(void *arg)
     rt_set_slice_ns(RT_MS);
     rt_gc_set_checked(true);
     rt_gc_set_mode(mode);
-    rt_gc_root_add(shared, SHARED);
+    ballast = NULL;
     memset(shared, 0, sizeof(shared));
+    rt_gc_root_add(&ballast,
+                   1); // the first root is the last to be greyed, and the first to be marked
+    rt_gc_root_add(shared, SHARED);
+    for (int i = 0; i < BALLAST; i++) {
+        struct node *n = rt_gc_new(&node_type);
+        rt_gc_write(&n->edge[0], ballast);
+        rt_gc_write(&ballast, n);
+    }
     memset(&running, 0, sizeof(running));
     atomic_store(&storming, true);
     struct world *worlds[MUTATORS];

@@ -380,15 +380,23 @@ int rt_accept(struct rt_listener *l, struct rt_conn **out)
         err = -ECANCELED;
         if (atomic_load_explicit(&l->closed, memory_order_acquire))
             break;
+        err = -ETIMEDOUT;
+        if (conn_is_past(l->accept.deadline_ns))
+            break;
         err = l->net->try_accept(l, out);
         if (err != -EAGAIN)
             break;
-        conn_side_wait(&l->accept, RT_FOREVER, PARK_READ);
+        conn_side_wait(&l->accept, l->accept.deadline_ns, PARK_READ);
     }
     if (err == -EINVAL && atomic_load_explicit(&l->closed, memory_order_acquire))
         err = -ECANCELED; // the system's word for a socket that listens no more
     rt_listener_unref(l);
     return err;
+}
+
+void rt_listener_set_deadline(struct rt_listener *l, int64_t deadline_ns)
+{
+    l->accept.deadline_ns = deadline_ns;
 }
 
 void rt_listener_close(struct rt_listener *l)

@@ -1,5 +1,6 @@
 /* poll/sys.c: see sys.h. The one place of poll/ that reads errno. */
 #include "runtime/poll/sys.h"
+#include "runtime/sched/spill.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,21 +29,45 @@ __attribute__((noinline, no_sanitize("thread"))) static int last_error(void) { r
             return err_;                                                                           \
     }
 
+/* The same for a buffer that may lie on another goroutine's stack, which is away: the kernel does not
+ * trap, it says EFAULT, and has moved nothing. (It may go away again: no end of tries is certain.) */
+enum { FAULTS_MAX = 100 };
+#define RETURN_REPEATED_WITH(buf, len, call)                                                       \
+    for (int faults_ = 0;;) {                                                                      \
+        __typeof__(call) result_ = (call);                                                         \
+        if (result_ >= 0)                                                                          \
+            return result_;                                                                        \
+        int err_ = last_error();                                                                   \
+        if (err_ == -EFAULT && faults_++ < FAULTS_MAX && spill_touch((buf), (len)))                \
+            continue;                                                                              \
+        if (err_ != -EINTR)                                                                        \
+            return err_;                                                                           \
+    }
+
+static bool touch_parts(const struct iovec *parts, int count)
+{
+    bool touched = spill_touch(parts, sizeof(*parts) * (size_t)count);
+    for (int i = 0; i < count; i++)
+        touched |= spill_touch(parts[i].iov_base, parts[i].iov_len);
+    return touched;
+}
+
 int sys_open(const char *path, int flags, mode_t mode) { RETURN_REPEATED(open(path, flags, mode)) }
 
 int sys_close(int fd) { return close(fd) < 0 ? last_error() : 0; }
 
-ssize_t sys_read(int fd, void *buf, size_t len){RETURN_REPEATED(read(fd, buf, len))}
+ssize_t sys_read(int fd, void *buf, size_t len){RETURN_REPEATED_WITH(buf, len, read(fd, buf, len))}
 
-ssize_t sys_write(int fd, const void *buf, size_t len){RETURN_REPEATED(write(fd, buf, len))}
+ssize_t sys_write(int fd, const void *buf,
+                  size_t len){RETURN_REPEATED_WITH(buf, len, write(fd, buf, len))}
 
-ssize_t sys_pread(int fd, void *buf, size_t len,
-                  uint64_t offset){RETURN_REPEATED(pread(fd, buf, len, (off_t)offset))}
+ssize_t sys_pread(int fd, void *buf, size_t len, uint64_t offset){
+    RETURN_REPEATED_WITH(buf, len, pread(fd, buf, len, (off_t)offset))}
 
 ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset, int rwf_flags)
 {
     struct iovec part = {(void *)(uintptr_t)buf, len};
-    RETURN_REPEATED(pwritev2(fd, &part, 1, (off_t)offset, rwf_flags))
+    RETURN_REPEATED_WITH(buf, len, pwritev2(fd, &part, 1, (off_t)offset, rwf_flags))
 }
 
 int sys_fdatasync(int fd)
@@ -133,12 +158,21 @@ int sys_remote(int fd, struct sockaddr_storage *out, socklen_t *len)
 }
 
 ssize_t sys_recv(int fd, void *buf, size_t len,
-                 int flags){RETURN_REPEATED(recv(fd, buf, len, flags))}
+                 int flags){RETURN_REPEATED_WITH(buf, len, recv(fd, buf, len, flags))}
 
 ssize_t sys_sendv(int fd, const struct iovec *parts, int count)
 {
     struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
-    RETURN_REPEATED(sendmsg(fd, &msg, MSG_NOSIGNAL))
+    for (int faults = 0;;) {
+        ssize_t sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+        if (sent >= 0)
+            return sent;
+        int err = last_error();
+        if (err == -EFAULT && faults++ < FAULTS_MAX && touch_parts(parts, count))
+            continue;
+        if (err != -EINTR)
+            return err;
+    }
 }
 
 int sys_socketpair(int ends[2])

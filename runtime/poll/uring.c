@@ -457,6 +457,8 @@ static int uring_poll(int p, int64_t until_ns)
         submit_queued(&uring.rings[first]);
     int ran = reap_from(first);
     if (ran == 0 && until_ns) {
+        for (unsigned i = 0; i < uring.count; i++)
+            submit_queued(&uring.rings[i]); // of a P that went out of use
         wait_for_rings(until_ns);
         ran = reap_from(first);
     }

@@ -8,8 +8,10 @@
 #include <rt/net.h>
 #include <rt/sync.h>
 #include <rt/time.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -166,10 +168,203 @@ static void a_reader_that_stops_stops_its_peer(void **state)
     rt_listener_close(l);
 }
 
+/* Two hundred stopped readers have more waiting than there are buffers to receive into; a stream beside
+ * them goes on, and what they left is there when they come back. */
+static void stopped_readers_do_not_stop_others(void **state)
+{
+    (void)state;
+    enum { STOPPED = 200, EACH = 64 << 10, ROUNDS = 200 };
+    struct rt_listener *l = listen_somewhere();
+    struct rt_conn *reader[STOPPED + 1], *writer[STOPPED + 1];
+    uint8_t *bytes = rt_alloc_zero(EACH);
+    for (int i = 0; i <= STOPPED; i++) {
+        assert_int_equal(rt_dial(rt_listener_address(l), rt_after_ns(LONG), &writer[i], NULL), 0);
+        assert_int_equal(rt_accept(l, &reader[i]), 0);
+        rt_conn_set_read_deadline(reader[i], rt_after_ns(LONG));
+        rt_conn_set_write_deadline(writer[i], rt_after_ns(LONG));
+        assert_int_equal(rt_conn_try_read(reader[i], bytes, 1), -EAGAIN); // it has begun to read
+    }
+    for (int i = 0; i < STOPPED; i++)
+        for (int n = 0; n < EACH / 1024; n++) // in pieces: each takes a buffer
+            assert_int_equal(rt_conn_write(writer[i], bytes, 1024), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t sent = (uint64_t)i * 77, got = 0;
+        assert_int_equal(rt_conn_write(writer[STOPPED], &sent, sizeof(sent)), 0);
+        assert_int_equal(rt_conn_read(reader[STOPPED], &got, sizeof(got)), sizeof(got));
+        assert_int_equal(sent, got);
+    }
+    for (int i = 0; i < STOPPED; i++)
+        for (size_t have = 0; have < EACH;) {
+            ssize_t n = rt_conn_read(reader[i], bytes, EACH - have);
+            assert_true(n > 0);
+            have += (size_t)n;
+        }
+    for (int i = 0; i <= STOPPED; i++) {
+        rt_conn_unref(writer[i]);
+        rt_conn_unref(reader[i]);
+    }
+    rt_free(bytes);
+    rt_listener_close(l);
+}
+
+/* ---- closing, deadlines ---- */
+
+enum { WAITS_TO_READ, WAITS_TO_WRITE, WAITS_FOR_EITHER, WAITS_FOR_A_WAKE, WAITERS };
+
+struct waiter {
+    struct rt_conn *c;
+    int kind, result;
+    struct rt_waitgroup *ready, *done;
+};
+
+static void wait_in_some_way(void *arg)
+{
+    struct waiter *w = arg;
+    char byte;
+    uint8_t *much = rt_alloc_zero(1 << 20);
+    if (w->kind == WAITS_TO_WRITE || w->kind == WAITS_FOR_EITHER) // fill the way to the peer
+        while (rt_conn_try_writev(w->c, &(struct iovec){much, 1 << 20}, 1) > 0)
+            ;
+    if (w->kind != WAITS_TO_WRITE)
+        (void)rt_conn_try_read(w->c, &byte, 1);
+    rt_waitgroup_done(w->ready);
+    switch (w->kind) {
+    case WAITS_TO_READ:
+        w->result = (int)rt_conn_read(w->c, &byte, 1);
+        break;
+    case WAITS_TO_WRITE:
+        for (int i = 0; i < 64 && w->result == 0; i++)
+            w->result = rt_conn_write(w->c, much, 1 << 20);
+        break;
+    case WAITS_FOR_EITHER:
+        while (w->result == 0) { // room may come once more while the kernel settles
+            w->result = rt_conn_wait(w->c, RT_CONN_READABLE | RT_CONN_WRITABLE, RT_FOREVER);
+            while (rt_conn_try_writev(w->c, &(struct iovec){much, 1 << 20}, 1) > 0)
+                ;
+        }
+        break;
+    default:
+        w->result = rt_conn_wait(w->c, 0, RT_FOREVER);
+    }
+    rt_free(much);
+    rt_waitgroup_done(w->done);
+}
+
+static void closing_wakes_whoever_waits_in_any_way(void **state)
+{
+    (void)state;
+    struct rt_listener *l = listen_somewhere();
+    struct rt_waitgroup ready = {0}, done = {0};
+    struct waiter w[WAITERS];
+    struct rt_conn *peer[WAITERS];
+    for (int i = 0; i < WAITERS; i++) {
+        assert_int_equal(rt_dial(rt_listener_address(l), rt_after_ns(LONG), &peer[i], NULL), 0);
+        w[i] = (struct waiter){.kind = i, .ready = &ready, .done = &done};
+        assert_int_equal(rt_accept(l, &w[i].c), 0);
+        rt_waitgroup_add(&ready, 1);
+        rt_waitgroup_add(&done, 1);
+        assert_int_equal(rt_go("waits", wait_in_some_way, &w[i]), 0);
+    }
+    assert_int_equal(rt_waitgroup_wait(&ready, rt_after_ns(LONG)), 0);
+    for (int i = 0; i < WAITERS; i++)
+        rt_conn_close(w[i].c);
+    assert_int_equal(rt_waitgroup_wait(&done, rt_after_ns(LONG)), 0);
+    for (int i = 0; i < WAITERS; i++) {
+        if (w[i].result != -ECANCELED)
+            fail_msg("waiter %d got %d", i, w[i].result);
+        rt_conn_unref(w[i].c);
+        rt_conn_unref(peer[i]);
+    }
+    rt_listener_close(l);
+}
+
+static void an_accept_ends_at_its_deadline_and_later_ones_go_on(void **state)
+{
+    (void)state;
+    struct rt_listener *l = listen_somewhere();
+    struct rt_conn *a, *b;
+    rt_listener_set_deadline(l, rt_after_ns(RT_MS));
+    assert_int_equal(rt_accept(l, &a), -ETIMEDOUT);
+    assert_int_equal(rt_accept(l, &a), -ETIMEDOUT);
+    rt_listener_set_deadline(l, rt_after_ns(LONG));
+    assert_int_equal(rt_dial(rt_listener_address(l), rt_after_ns(LONG), &b, NULL), 0);
+    assert_int_equal(rt_accept(l, &a), 0);
+    rt_conn_unref(a);
+    rt_conn_unref(b);
+    rt_listener_close(l);
+}
+
+/* ---- thousands ---- */
+
+enum { ANSWERS = 20 };
+
+struct crowd {
+    const char *address;
+    struct rt_waitgroup done;
+    _Atomic uint32_t answers;
+};
+
+static void serve_number(void *arg)
+{
+    struct rt_conn *c = arg;
+    uint64_t number;
+    while (rt_conn_read(c, &number, sizeof(number)) == sizeof(number) &&
+           rt_conn_write(c, &number, sizeof(number)) == 0)
+        ;
+    rt_conn_unref(c);
+}
+
+static void accept_crowd(void *arg)
+{
+    struct rt_listener *l = arg;
+    struct rt_conn *c;
+    while (rt_accept(l, &c) == 0)
+        if (rt_go("serve", serve_number, c) != 0)
+            rt_conn_unref(c);
+    rt_listener_unref(l);
+}
+
+static void ask_often(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct rt_conn *c;
+    if (rt_dial(crowd->address, rt_after_ns(2 * LONG), &c, NULL) == 0) {
+        rt_conn_set_read_deadline(c, rt_after_ns(2 * LONG));
+        for (uint64_t i = 0, got = 1; i < ANSWERS && rt_conn_write(c, &i, sizeof(i)) == 0; i++)
+            if (rt_conn_read(c, &got, sizeof(got)) == sizeof(got) && got == i)
+                atomic_fetch_add(&crowd->answers, 1);
+        rt_conn_unref(c);
+    }
+    rt_waitgroup_done(&crowd->done);
+}
+
+static void each_of_thousands_of_connections_gets_all_its_answers(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    int count = limit.rlim_cur < 4200 ? (int)limit.rlim_cur / 2 - 100 : 2000;
+    struct rt_listener *l = listen_somewhere();
+    struct crowd crowd = {.address = rt_listener_address(l)};
+    assert_int_equal(rt_go("accept", accept_crowd, rt_listener_ref(l)), 0);
+    rt_waitgroup_add(&crowd.done, count);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(rt_go("asks", ask_often, &crowd), 0);
+    assert_int_equal(rt_waitgroup_wait(&crowd.done, rt_after_ns(2 * LONG)), 0);
+    assert_int_equal(atomic_load(&crowd.answers), count * ANSWERS);
+    rt_listener_close(l);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_end_right_behind_the_bytes_is_seen),
     cmocka_unit_test(bytes_behind_an_urgent_one_are_read),
     cmocka_unit_test(a_reader_that_stops_stops_its_peer),
+    cmocka_unit_test(stopped_readers_do_not_stop_others),
+    cmocka_unit_test(closing_wakes_whoever_waits_in_any_way),
+    cmocka_unit_test(an_accept_ends_at_its_deadline_and_later_ones_go_on),
+    cmocka_unit_test(each_of_thousands_of_connections_gets_all_its_answers),
 };
 RT_TEST_GROUP(group, tests)
 

@@ -22,6 +22,8 @@ const char *rt_listener_address(const struct rt_listener *l);
 /* Next connection (TCP_NODELAY set), or -ECANCELED when closed, or -EMFILE and the like after
  * which trying again later is right. One goroutine at a time.  Context: parks. */
 int rt_accept(struct rt_listener *l, struct rt_conn **out);
+/* From the next rt_accept on, which then gives -ETIMEDOUT at that moment; RT_FOREVER at first. */
+void rt_listener_set_deadline(struct rt_listener *l, int64_t deadline_ns);
 /* Refuse from now on, wake accept (-ECANCELED), and give up the reference that rt_listen gave.
  * A goroutine that loops in rt_accept while another closes holds a reference of its own.
  * Context: never parks. */

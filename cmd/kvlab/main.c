@@ -71,8 +71,8 @@ static const struct experiment experiments[] = {
      "watch streams "
      "come and go",
      "Does the number of goroutines grow while watch streams come and go?",
-     "Over a day\u2019s watch goroutines went from 18 to 19 at rest and from 214 to 217 under "
-     "load.",
+     "Watched over time, the number of goroutines went from 18 to 19 at rest and from 214 to 217 "
+     "under load.",
      run_leak},
 };
 enum { EXPERIMENTS = sizeof(experiments) / sizeof(experiments[0]) };

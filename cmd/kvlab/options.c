@@ -158,7 +158,9 @@ static void show_help(struct rt_string *text)
 {
     rt_string_printf(
         text,
-        "kvlab measures what a replicated write's latency consists of, and writes a report.\n\n"
+        "kvlab measures what a replicated write's latency consists of and what the runtime does to "
+        "it,\n"
+        "and writes a report.\n\n"
         "Usage: kvlab EXPERIMENT [options]     (kvlab list explains the experiments)\n\nExamples:\n"
         "  kvlab replication --quick\n"
         "  kvlab all --out results --trials 20\n"

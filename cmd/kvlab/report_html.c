@@ -5,7 +5,7 @@
 static const char page_head[] =
     "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-    "<title>kvlab: what a replicated write's latency consists of</title>\n<style>\n"
+    "<title>kvlab: a replicated write's latency, and the runtime</title>\n<style>\n"
     ":root{color-scheme:light "
     "dark;--text:#1c1f23;--soft:#5a626b;--line:#d5dae0;--page:#ffffff;--panel:#f5f7f9;"
     "--good:#1a7f4b;--bad:#b3261e;--accent:#1f6fb5}\n"
@@ -39,7 +39,7 @@ static const char page_head[] =
     ".held{color:var(--good);font-weight:700}.broken{color:var(--bad);font-weight:700}\n"
     "@media (max-width:600px){body{padding:1rem .8rem 3rem}h1{font-size:1.4rem}th,td{padding:.3rem "
     ".4rem}th:first-child,td:first-child{position:sticky;left:0;background:var(--page);white-space:"
-    "normal;max-width:8rem}}\n"
+    "normal;max-width:8rem}figure{overflow-x:auto}figure svg{width:40rem}}\n"
     "@media "
     "print{:root{--text:#000;--soft:#444;--line:#bbb;--page:#fff;--panel:#fff;--good:#060;--bad:#"
     "900;--accent:#000}"
@@ -189,7 +189,8 @@ static void section_to_html(const struct section *s, struct rt_string *out)
 void report_to_html(const struct report *r, struct rt_string *out)
 {
     rt_string_append(out, page_head, sizeof page_head - 1);
-    rt_string_printf(out, "<h1>What a replicated write\u2019s latency consists of</h1>\n");
+    rt_string_printf(out, "<h1>What a replicated write\u2019s latency consists of, and what the "
+                          "runtime does to it</h1>\n");
     element(out, "<p class=\"soft\">", r->taken ? r->taken : "", "<br>");
     element(out, "", r->machine ? r->machine : "", "</p>\n");
     if (r->quick)

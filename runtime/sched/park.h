@@ -7,6 +7,8 @@
 
 struct g;
 
+/* A parked goroutine's stack may be put away (spill.h), where the kernel cannot write: who has given
+ * it an address there, for a call or a request that is not over, parks as PARK_FILE, which stays. */
 enum park_reason {
     PARK_NONE,
     PARK_YIELD,

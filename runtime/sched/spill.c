@@ -343,7 +343,7 @@ bool spill_serve_trap(struct g *gp, uintptr_t at)
 bool spill_touch(const void *at, size_t len)
 {
     uintptr_t from = (uintptr_t)at, to = from + len;
-    bool was_away = false;
+    bool any = false;
     struct g *self = g_self();
     if (!spill.is_able)
         return false;
@@ -353,10 +353,11 @@ bool spill_touch(const void *at, size_t len)
         if (gp == self)
             continue;
         lock(s);
-        was_away |= keep_in(gp, s);
+        keep_in(gp, s);
         unlock(s);
+        any = true;
     }
-    return was_away;
+    return any;
 }
 
 size_t spill_bytes_of(const struct g *gp)

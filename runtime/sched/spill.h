@@ -33,7 +33,8 @@
  * stays where it is until it has run: who was there once comes again.
  *
  * The kernel does not trap: a system call that is to write into another goroutine's spilled stack
- * gets EFAULT. Hand such a buffer to spill_touch first, or after the EFAULT, and call again. A child
+ * gets EFAULT. Hand such a buffer to spill_touch first, or after the EFAULT, and call again, as
+ * poll/sys.c does (libraries do not). A child
  * made by fork does not have the arena at all; posix_spawn is the way. */
 #pragma once
 #include "runtime/sched/gmp.h"
@@ -83,9 +84,9 @@ bool spill_try(struct g *gp);
 /* Bytes of gp's stack that lie in a copy; 0 when the stack is in its slot.  Context: signal-safe. */
 size_t spill_bytes_of(const struct g *gp);
 
-/* The bytes at [at, at + len) are about to be given to the kernel: whatever part of a goroutine's
- * stack they lie in is brought back, and stays until that goroutine has run. True when something
- * had been away.  Context: any; never parks; signal-safe. */
+/* The bytes at [at, at + len) are about to be given to the kernel, or were and it said EFAULT: the
+ * stacks of others that they lie in are brought back, and stay until those goroutines have run.
+ * False when they lie in none.  Context: any; never parks; signal-safe. */
 bool spill_touch(const void *at, size_t len);
 
 /* A trap at gp's stack, above the guard. True: the stack is there (now, or again already), the

@@ -336,7 +336,7 @@ static struct g *take_fresh(struct p *p)
     return first;
 }
 
-static __attribute__((noinline)) struct g *take_slow(struct p *p)
+struct g *stack_take_slow(struct p *p)
 {
     if (p->spare) {
         p->free = p->spare;
@@ -351,17 +351,7 @@ static __attribute__((noinline)) struct g *take_slow(struct p *p)
     return gp;
 }
 
-struct g *stack_take(struct p *p)
-{
-    struct g *gp = p->free;
-    if (__builtin_expect(!gp, false))
-        return take_slow(p);
-    p->free = gp->next;
-    p->free_count--;
-    return gp;
-}
-
-static __attribute__((noinline)) void give_full(struct p *p)
+void stack_give_full(struct p *p)
 {
     if (p->spare)
         give_batch(p->spare, STACK_BATCH);
@@ -371,16 +361,12 @@ static __attribute__((noinline)) void give_full(struct p *p)
     p->fresh_streak = 0;
 }
 
-void stack_give(struct p *p, struct g *gp)
-{
 #ifdef RT_ASAN
+void stack_unpoison(struct g *gp)
+{
     __asan_unpoison_memory_region((void *)(stack_slot_of(gp) + STACK_GUARD), STACK_ROOM);
-#endif
-    gp->next = p->free;
-    p->free = gp;
-    if (__builtin_expect(++p->free_count == STACK_BATCH, false))
-        give_full(p);
 }
+#endif
 
 /* ---- giving back ---- */
 

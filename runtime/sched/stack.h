@@ -58,10 +58,34 @@ void stack_release(void);
 const char *stack_guard_why(void);
 uint32_t stack_slots(void);
 
+/* The rare halves of what follows. */
+struct g *stack_take_slow(struct p *p);
+void stack_give_full(struct p *p);
+void stack_unpoison(struct g *gp);
+
 /* A G with a guarded slot, or NULL when all are in use (some may lie in other Ps' caches). The
  * fields of its last use are still there.  Context: owner P; never parks. */
-struct g *stack_take(struct p *p);
-void stack_give(struct p *p, struct g *gp);
+static inline struct g *stack_take(struct p *p)
+{
+    struct g *gp = p->free;
+    if (__builtin_expect(!gp, false))
+        return stack_take_slow(p);
+    p->free = gp->next;
+    p->free_count--;
+    return gp;
+}
+
+/* gp is off its stack for good.  Context: owner P; never parks. */
+static inline void stack_give(struct p *p, struct g *gp)
+{
+#ifdef RT_ASAN
+    stack_unpoison(gp);
+#endif
+    gp->next = p->free;
+    p->free = gp;
+    if (__builtin_expect(++p->free_count == STACK_BATCH, false))
+        stack_give_full(p);
+}
 
 /* Where the first frame goes: 16-aligned, staggered so that the tops of many stacks do not share
  * cache sets. */

@@ -204,7 +204,7 @@ static struct rt_trace *new_trace(size_t max_bytes)
     }
     t->chunks = pool;
     t->procs = sched.procs;
-    t->initial = rt_alloc_zero(sched.procs * sizeof(t->initial[0]));
+    t->initial = rt_alloc_zero(t->procs * sizeof(t->initial[0]));
     return t;
 }
 

@@ -267,7 +267,7 @@ static void put_arrow(struct writer *w, char phase, int pid, int64_t tid,
 /* From the slice of who readied it, if one is open: viewers drop arrows that begin nowhere. */
 static void arrow_begins(struct writer *w, struct source *s, const struct trace_event *e)
 {
-    bool from_p = e->p < w->t->procs && w->ps[e->p].g && (uint32_t)w->ps[e->p].g == e->value;
+    bool from_p = e->p < RT_PROCS_MAX && w->ps[e->p].g && (uint32_t)w->ps[e->p].g == e->value;
     if (!from_p && !s->doing)
         return;
     if (!pending_add(&w->pending, e->g))
@@ -360,7 +360,7 @@ static void tell(struct writer *w, struct source *s, const struct trace_event *e
         thread_ends(w, s, e, "blocking call: ");
     else if (e->kind == TRACE_READY || e->kind == TRACE_GO)
         arrow_begins(w, s, e);
-    if (e->p < w->t->procs)
+    if (e->p < RT_PROCS_MAX)
         tell_of_p(w, s, e);
     if (e->kind == TRACE_BLOCK)
         thread_begins(w, s, e->at_ns, "blocking call: ", e);
@@ -452,11 +452,6 @@ static void put_names(struct writer *w)
         PID_PROCESSORS);
     put(w, ",\n{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\",\"args\":{\"name\":\"threads\"}}",
         PID_THREADS);
-    for (unsigned i = 0; i < w->t->procs; i++)
-        put(w,
-            ",\n{\"ph\":\"M\",\"pid\":%d,\"tid\":%" PRId64
-            ",\"name\":\"thread_name\",\"args\":{\"name\":\"P%u\"}}",
-            PID_PROCESSORS, track_of((uint16_t)i), i);
     for (uint32_t i = 0; i < w->source_count; i++)
         put(w,
             ",\n{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"thread_name\","
@@ -465,12 +460,19 @@ static void put_names(struct writer *w)
     w->comma = true;
 }
 
-/* What is open at the end ends there. A P without any event ran one goroutine all the time. */
-static void close_slices(struct writer *w)
+/* Names of the Ps; what is open at the end ends there. A P without any event ran one goroutine all the
+ * time. */
+static void close_tracks(struct writer *w)
 {
     const struct rt_trace *t = w->t;
-    for (unsigned i = 0; i < t->procs; i++) {
-        const struct trace_initial *first = &t->initial[i];
+    for (unsigned i = 0; i < RT_PROCS_MAX; i++) {
+        const struct trace_initial *first = i < t->procs ? &t->initial[i] : NULL;
+        if (!w->ps[i].seen && !first)
+            continue;
+        put(w,
+            ",\n{\"ph\":\"M\",\"pid\":%d,\"tid\":%" PRId64
+            ",\"name\":\"thread_name\",\"args\":{\"name\":\"P%u\"}}",
+            PID_PROCESSORS, track_of((uint16_t)i), i);
         if (!w->ps[i].seen && first->g) {
             struct trace_event e = {.g = first->g, .arg = (uintptr_t)first->name};
             begin_slice(w, (uint16_t)i, &e, t->started_ns, 0);
@@ -499,12 +501,12 @@ int rt_trace_write(const struct rt_trace *t, int (*sink)(void *arg, const char *
                    void *arg)
 {
     struct writer w = {.t = t, .sink = sink, .arg = arg, .out = rt_alloc(OUT_BYTES)};
-    w.ps = rt_alloc_zero(t->procs * sizeof(struct track));
+    w.ps = rt_alloc_zero(RT_PROCS_MAX * sizeof(struct track));
     find_sources(&w);
     put_names(&w);
     while (tell_stretch(&w))
         ;
-    close_slices(&w);
+    close_tracks(&w);
     put_end(&w);
     flush(&w);
     for (uint32_t i = 0; i < w.source_count; i++)

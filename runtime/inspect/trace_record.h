@@ -60,7 +60,7 @@ struct rt_trace {
     _Atomic uint32_t chunk_count; // may pass chunk_cap: that many asked
     uint32_t session;
     int64_t started_ns, stopped_ns;
-    _Atomic int64_t full_ns; // when the bytes were used up; 0: they were not
-    unsigned procs;
+    _Atomic int64_t full_ns;       // when the bytes were used up; 0: they were not
+    unsigned procs;                // when it began; there may be more, and fewer, later
     struct trace_initial *initial; // procs of them
 };

@@ -1,10 +1,12 @@
 /* tests/runtime/test_gc.c: what can be reached stays, in each mode, whatever reaches it; what cannot
  * be goes; limits and pacing hold. The storm of mutators is in test_gc_storm.c. */
+#include "runtime/mem/gc.h"
+#include "runtime/sched/stop.h"
 #include "tests/support/rt_test.h"
 #include <errno.h>
 #include <poll.h>
-#include <rt/gc.h>
 #include <rt/alloc.h>
+#include <rt/gc.h>
 #include <rt/hdr.h>
 #include <rt/sync.h>
 #include <rt/time.h>
@@ -300,6 +302,71 @@ static void the_argument_of_a_new_goroutine_is_seen(void **state)
     for_each_mode(argument_body);
 }
 
+/* ---- a pointer that moves from the heap to a stack ---- */
+
+enum { CHAIN = 200000 };
+static uintptr_t far_end; // hidden: the chain's last node, which is marked last
+
+static __attribute__((noinline)) void make_long_chain(void)
+{
+    struct node *last = new_node(1);
+    far_end = hide(last);
+    rt_gc_write(&root, last);
+    for (int i = 0; i < CHAIN; i++) {
+        struct node *n = rt_gc_new(&node_type);
+        rt_gc_write(&n->left, root);
+        rt_gc_write(&root, n);
+    }
+}
+
+static __attribute__((noinline)) void hang_on_far_end(uint64_t value)
+{
+    struct node *last = (struct node *)~far_end;
+    rt_gc_write(&last->right, new_node(value));
+}
+
+static void collect_in_background(void *arg)
+{
+    (void)arg;
+    rt_gc_collect();
+    rt_sem_release(&is_there, 1);
+}
+
+/* Once our stack was looked at, and before the chain's end is marked: take what hangs there. */
+static struct node *take_from_far_end(uint64_t looks)
+{
+    while (load_seq(&gc.phase) != GC_MARKING || load_seq(&gc.alloc_grey) || stop_looks() == looks ||
+           load_seq(&stop_flags) & STOP_LOOKING)
+        rt_yield();
+    struct node *last = (struct node *)~far_end, *taken = last->right;
+    rt_gc_write(&last->right, NULL);
+    return taken;
+}
+
+static void move_body(void)
+{
+    make_long_chain();
+    for (uint64_t round = 0; round < 10; round++) {
+        hang_on_far_end(round);
+        wash_stack();
+        uint64_t looks = stop_looks();
+        assert_int_equal(rt_go("collect", collect_in_background, NULL), 0);
+        struct node *taken = take_from_far_end(looks);
+        rt_sem_acquire(&is_there, 1, RT_FOREVER);
+        assert_int_equal(taken->value, round); // the dead are spoilt
+    }
+    rt_gc_write(&root, NULL);
+}
+
+static void what_is_cut_off_the_heap_while_marking_lives_on_a_stack(void **state)
+{
+    (void)state;
+    rt_gc_set_mode(RT_GC_DIJKSTRA);
+    move_body();
+    rt_gc_set_mode(RT_GC_HYBRID);
+    move_body();
+}
+
 /* ---- copying ---- */
 
 static void copies_overlap_as_memmove_does(void **state)
@@ -439,6 +506,7 @@ static int run_all(void *arg)
         cmocka_unit_test(roots_are_counted_and_known),
         cmocka_unit_test(stacks_of_parked_running_and_blocked_goroutines_hold_objects),
         cmocka_unit_test(the_argument_of_a_new_goroutine_is_seen),
+        cmocka_unit_test(what_is_cut_off_the_heap_while_marking_lives_on_a_stack),
         cmocka_unit_test(copies_overlap_as_memmove_does),
         cmocka_unit_test(a_heap_that_is_churned_stays_small),
         cmocka_unit_test(nothing_collects_by_itself_when_told_so),

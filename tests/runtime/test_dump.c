@@ -154,7 +154,8 @@ static void who_was_preempted_shows_its_stack(void **state)
 static int look_in_short(void *arg)
 {
     (void)arg;
-    struct rt_chan *c = rt_chan_new(sizeof(int), 0);
+    static struct rt_chan *c; // its readers are abandoned with it
+    c = rt_chan_new(sizeof(int), 0);
     for (int i = 0; i < 100; i++)
         rt_go("channel-reader", wait_on_channel, c);
     for (int i = 0; i < 7; i++)

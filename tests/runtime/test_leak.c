@@ -10,6 +10,8 @@
 
 static struct {
     struct rt_chan *never; // nobody ever sends
+    struct rt_chan *abandoned[8];
+    int runs;
     struct rt_string lines, stacks;
     struct rt_leak_summary sum;
 } seen;
@@ -70,7 +72,7 @@ static void serve_requests(void *arg)
 static int leak_three(void *arg)
 {
     (void)arg;
-    seen.never = rt_chan_new(sizeof(int), 0);
+    seen.never = seen.abandoned[seen.runs++] = rt_chan_new(sizeof(int), 0);
     rt_go("server", serve_requests, (void *)3);
     watch(&RT_LEAK_DEFAULTS);
     return 0;
@@ -96,7 +98,7 @@ static void three_forgotten_goroutines_are_found(void **state)
 static int leak_two(void *arg)
 {
     (void)arg;
-    seen.never = rt_chan_new(sizeof(int), 0);
+    seen.never = seen.abandoned[seen.runs++] = rt_chan_new(sizeof(int), 0);
     rt_go("server", serve_requests, (void *)2);
     watch(&RT_LEAK_DEFAULTS);
     return 0;
@@ -115,7 +117,7 @@ static int leak_two_with_a_threshold_of_one(void *arg)
     (void)arg;
     struct rt_leak_options o = RT_LEAK_DEFAULTS;
     o.threshold = 1;
-    seen.never = rt_chan_new(sizeof(int), 0);
+    seen.never = seen.abandoned[seen.runs++] = rt_chan_new(sizeof(int), 0);
     rt_go("server", serve_requests, (void *)2);
     watch(&o);
     return 0;

@@ -138,6 +138,8 @@ static int run(void *arg)
     if (rt_trace_stop(&trace, &why) || rt_trace_write(trace, append, &json))
         return 1;
     rt_trace_free(trace);
+    rt_chan_free(w->there);
+    rt_chan_free(w->back);
     int status = save(w->file, &json);
     rt_string_deinit(&json);
     return status;

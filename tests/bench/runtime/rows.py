@@ -56,6 +56,14 @@ MALLOCS = {name: "{bin}/alloc_malloc own 1" for name in ("glibc", "mimalloc", "j
 MALLOCS["one lock"] = "{bin}/alloc_onelock own 1"
 MALLOCS_16 = {name: command.replace("own 1", "own 16") for name, command in MALLOCS.items()}
 
+def echo(name, unit, figure, arguments, aims, **more):
+    """The same load on ours (on the default poller and on io_uring), Go's and bare epoll in C."""
+    load = "{bin}/echo_load " + arguments + " "
+    return Row(name, unit, load + "{bin}/echo_serve", figure, go=load + "{go}/echo_serve",
+               others={"epoll in C": load + "{bin}/echo_raw", "io_uring": load + "{bin}/echo_serve"},
+               others_env={"io_uring": {"KVD_POLLER": "uring"}}, aims=aims, **more)
+
+
 ROWS = [
     # ---- goroutines ----
     both("spawn + exit, one P", "ns", "goroutines spawn", "spawn", procs=1, aims=[AtMost(1 / 5)]),
@@ -135,4 +143,21 @@ ROWS = [
     *[Row(f"allocated by 16, freed by another, {words}", "ns", "{bin}/alloc passed 16", figure, procs=2,
           others={name: c.replace("own", "passed") for name, c in MALLOCS_16.items()}, others_env=PRELOADS)
       for words, figure in (("16 B", "b16"), ("1 KiB", "b1024"), ("16 KiB", "b16384"))],
+
+    # ---- sockets and files ----
+    *[row for n in (50, 1000, 9000) for row in (
+        echo(f"echo 64 B, {n:,} connections", "req/s", "requests", str(n),
+             [AtLeast(0.9, of="epoll in C"), AtLeast(1)]),
+        echo(f"echo 64 B, {n:,} connections, p99", "us", "latency_p99", str(n), []),
+        echo(f"echo 64 B, {n:,} connections, the server's CPU time", "ns", "server_cpu", str(n), []))],
+    echo("echo 64 B, one connection, one core, p50", "us", "latency_p50", "1",
+         [AtMost(1.5, of="epoll in C")], cpus="0"),
+    echo("echo 64 B, one connection, two cores, p50", "us", "latency_p50", "1 cpus=0,1",
+         [AtMost(1.5, of="epoll in C")], procs=1),
+    Row("durable write of 4 KiB, p50", "us", "{bin}/durable alone", "durable_p50",
+        others={"through io_uring": "{bin}/durable alone"},
+        others_env={"through io_uring": {"KVD_POLLER": "uring"}}),
+    Row("durable write of 4 KiB beside busy goroutines, p50", "us", "{bin}/durable beside", "durable_p50",
+        others={"through io_uring": "{bin}/durable beside"},
+        others_env={"through io_uring": {"KVD_POLLER": "uring"}}),
 ]

@@ -70,7 +70,7 @@ void rt_metrics_add_runtime(struct rt_metrics *m)
     rt_metrics_gauge_fn(m, threads.name, "", threads.help, read_stat, (void *)&threads);
     if (latency_histogram())
         metrics_hdr_of(m, "kvd_runtime_sched_latency_seconds", "",
-                       "How long goroutines that became ready waited to run; one of 8 is timed.",
+                       "How long goroutines that became ready waited to run; one of 64 is timed.",
                        latency_histogram(), latency_bounds_ns,
                        sizeof(latency_bounds_ns) / sizeof(latency_bounds_ns[0]));
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)

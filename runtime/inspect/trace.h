@@ -49,7 +49,7 @@ void trace_end_run(void);
  *
  * One of LATENCY_EVERY readies of an M is timed, as a clock read is dearer than a switch. */
 
-enum { LATENCY_EVERY = 8 };
+enum { LATENCY_EVERY = 64 };
 
 /* gp->ready_ns is nonzero while gp waits to be run and is timed.  Context: as the hooks. */
 void latency_begin(struct g *gp);

@@ -15,7 +15,7 @@ static inline void loop_begin_slice(struct p *p, int64_t used_ns)
     store_relaxed(&p->slice, load_relaxed(&p->slice) + 1);
 }
 /* The same G as loop_next_local gives, with the two commonest cases at hand. */
-static inline struct g *loop_next_fast(struct p *p)
+static inline __attribute__((always_inline)) struct g *loop_next_fast(struct p *p)
 {
     if (unlikely(!runq_is_empty(&p->urgent) || p->urgent_turn || p->burst))
         return loop_next_local(p);

@@ -518,7 +518,7 @@ __attribute__((noinline)) static void queue_rest(struct m *m, struct g *self, st
     wake_for_what_stays(p);
 }
 
-static inline void queue(struct g *self, struct g *gp)
+static inline __attribute__((always_inline)) void queue(struct g *self, struct g *gp)
 {
     struct m *m = self ? self->m : m_self();
     store_relaxed(&gp->status, G_RUNNABLE);

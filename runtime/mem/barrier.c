@@ -11,6 +11,7 @@
  * Two who write the same slot at once: each greys what it writes, and what it saw there before; what
  * one of them overwrote unseen is what the other one wrote, and greyed. */
 #include "runtime/mem/gc.h"
+#include "runtime/sched/fiber.h"
 #include "runtime/sched/gmp.h"
 #include <assert.h>
 #include <string.h>
@@ -31,9 +32,11 @@ static void shade(uintptr_t p)
 
 __attribute__((noinline)) static void barrier(void **slot, void *pointer)
 {
+    quiet_begin();
     if (load_relaxed(&gc.deletes_too))
         shade(load_relaxed((_Atomic uintptr_t *)slot));
     shade((uintptr_t)pointer);
+    quiet_end();
 }
 
 void rt_gc_write_slot(void **slot, void *pointer)

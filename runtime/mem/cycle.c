@@ -24,6 +24,7 @@
  * Dijkstra: the same up to 3; then the world stops, all stacks and roots are looked at again, the rest
  * is marked, and 4 and 5 happen at once. Stopped: all of it in one stop. */
 #include "runtime/mem/gc.h"
+#include "runtime/sched/fiber.h"
 #include "runtime/sched/gmp.h"
 #include "runtime/sched/stop.h"
 #include <assert.h>
@@ -303,6 +304,7 @@ static void cycle(void)
 void gc_collector(void *arg)
 {
     (void)arg;
+    quiet_begin(); // for good
     for (;;) {
         rt_sem_acquire(&gc.kick, 1, RT_FOREVER);
         atomic_store(&gc.kicked, false);

@@ -3,6 +3,7 @@
 #include "rt/alloc.h"
 #include "rt/parse.h"
 #include "runtime/mem/heap.h"
+#include "runtime/sched/fiber.h"
 #include "runtime/sched/gmp.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/stop.h"
@@ -208,16 +209,9 @@ __attribute__((noinline)) static void *new_large(uintptr_t header, size_t bytes,
     return object + 1;
 }
 
-static inline void *allocate(uintptr_t header, size_t bytes, bool noscan)
+static inline void *new_small(uintptr_t header, size_t bytes, bool noscan)
 {
-    gc_start_once();
-    bytes += GC_HEADER_BYTES;
     void *object = NULL;
-    if (bytes > SIZECLASS_SMALL_MAX) {
-        object = new_large(header, bytes, noscan);
-        g_check_preempt();
-        return object;
-    }
     unsigned class = sizeclass_of(bytes);
     do {
         struct gc_p *pc = gc_here();
@@ -230,6 +224,17 @@ static inline void *allocate(uintptr_t header, size_t bytes, bool noscan)
             memset(block, 0, s->elem_bytes);
         object = make(pc, s, i, header);
     } while (!object && refill(header, class, noscan));
+    return object;
+}
+
+static inline void *allocate(uintptr_t header, size_t bytes, bool noscan)
+{
+    gc_start_once();
+    bytes += GC_HEADER_BYTES;
+    quiet_begin(); // what belongs to a P passes from thread to thread unseen by ThreadSanitizer
+    void *object = bytes <= SIZECLASS_SMALL_MAX ? new_small(header, bytes, noscan)
+                                                : new_large(header, bytes, noscan);
+    quiet_end();
     g_check_preempt();
     return object;
 }
@@ -254,7 +259,10 @@ void *rt_gc_object_of(const void *pointer, size_t *bytes_out)
 {
     struct span *s;
     uint32_t i;
-    if (!gc_find((uintptr_t)pointer, &s, &i))
+    quiet_begin();
+    bool found = gc_find((uintptr_t)pointer, &s, &i);
+    quiet_end();
+    if (!found)
         return NULL;
     if (bytes_out)
         *bytes_out = span_block_bytes(s) - GC_HEADER_BYTES;
@@ -274,8 +282,10 @@ static uint32_t root_at_locked(void **slots)
 /* What becomes reachable by being registered, or is no longer, while somebody marks. */
 static void grey_slots(void **slots, size_t count)
 {
+    quiet_begin();
     if (load_acquire(&gc.barrier_on))
         gc_grey_words(slots, slots + count);
+    quiet_end();
 }
 
 int rt_gc_root_add(void **slots, size_t count)
@@ -361,7 +371,9 @@ static uintptr_t *pinned_object(void *pointer)
 {
     struct span *s;
     uint32_t i;
+    quiet_begin();
     bool found = gc_find((uintptr_t)pointer, &s, &i);
+    quiet_end();
     assert(found); // only managed objects are pinned
     return span_block(s, i);
 }
@@ -454,7 +466,9 @@ void rt_gc_collect(void)
     gc_start_once();
     atomic_fetch_add(&gc.cycles_forced, 1);
     gc_wait_cycle();
+    quiet_begin();
     gc_sweep_all(true);
+    quiet_end();
 }
 
 /* ---- figures ---- */

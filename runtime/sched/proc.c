@@ -590,8 +590,10 @@ void rt_pin_thread(void)
     struct g *gp = g_self();
     assert(gp);
     if (gp->pins++ == 0 && !sched.simulated) {
+        quiet_begin();
         gp->pinned_m = gp->m;
         gp->m->pinned_g = gp;
+        quiet_end();
     }
 }
 
@@ -601,8 +603,10 @@ void rt_unpin_thread(void)
     assert(gp);
     assert(gp->pins > 0);
     if (--gp->pins == 0 && !sched.simulated) {
+        quiet_begin();
         gp->m->pinned_g = NULL;
         gp->pinned_m = NULL;
+        quiet_end();
     }
 }
 

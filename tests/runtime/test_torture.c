@@ -20,16 +20,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef RT_TSAN
+enum { CAN_INTERRUPT = false }; // signals are held back: goroutines stop at calls of the runtime
+#else
+enum { CAN_INTERRUPT = true };
+#endif
+
 enum { TORTURED_MAX = 96 };
 
 static const struct {
     const struct work *works;
     size_t count;
 } chambers[] = {
-    {arith_works, ARRAY_LEN(arith_works)}, {memory_works, ARRAY_LEN(memory_works)},
-    {lmdb_works, ARRAY_LEN(lmdb_works)},   {crypto_works, ARRAY_LEN(crypto_works)},
-    {http2_works, ARRAY_LEN(http2_works)}, {sync_works, ARRAY_LEN(sync_works)},
-    {io_works, ARRAY_LEN(io_works)},
+    {arith_works, ARRAY_LEN(arith_works)},   {memory_works, ARRAY_LEN(memory_works)},
+    {http2_works, ARRAY_LEN(http2_works)},   {sync_works, ARRAY_LEN(sync_works)},
+    {io_works, ARRAY_LEN(io_works)},         {lmdb_works, ARRAY_LEN(lmdb_works)},
+    {crypto_works, ARRAY_LEN(crypto_works)},
 };
 
 struct torture {
@@ -57,6 +63,8 @@ static void be_tortured(void *arg)
         if (!t->work->round(t))
             t->wrongs++;
         t->rounds++;
+        if (!CAN_INTERRUPT)
+            rt_yield(); // a round without a call of the runtime would never end its turn
     } while (!atomic_load(&v->torture->stop) && t->wrongs == 0);
     if (t->work->leave)
         t->work->leave(t);
@@ -105,7 +113,9 @@ static void end_works(struct torture *all)
 static int torture(void *arg)
 {
     struct torture *all = arg;
-    for (size_t i = 0; i < ARRAY_LEN(chambers); i++)
+    // What libraries do under their own locks and in their threads' state ThreadSanitizer cannot see.
+    size_t count = CAN_INTERRUPT ? ARRAY_LEN(chambers) : ARRAY_LEN(chambers) - 2;
+    for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < chambers[i].count; k++)
             begin_work(all, &chambers[i].works[k]);
     rt_sleep_ns(all->lasts_ns);
@@ -164,7 +174,7 @@ static void everything_is_right(unsigned procs, enum rt_poller poller)
     if (all.wrong[0])
         fail_msg("KVD_SEED=%lu: %s", (unsigned long)all.seed, all.wrong);
     assert_int_equal(result, 0);
-    if (preempted < 100)
+    if (preempted < (CAN_INTERRUPT ? 100 : 10))
         fail_msg("only %lu preemptions: there was no storm", (unsigned long)preempted);
 }
 

@@ -30,7 +30,7 @@ static const char page_head[] =
     "th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid "
     "var(--line);white-space:nowrap}\n"
     "th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}th:first-child,"
-    "td:first-child{text-align:left}\n"
+    "td:first-child{text-align:left;white-space:normal}\n"
     "td small{display:block;color:var(--soft)}td.is{font-weight:700}td.word{text-align:left}\n"
     "figure{margin:1rem 0;padding:.5rem;background:var(--panel);border-radius:6px}figure "
     "svg{width:100%;height:auto;display:block}\n"

@@ -164,7 +164,7 @@ static inline int grant(struct bench *b, int64_t ttl, int64_t id)
 {
     return apply_ints(b, STORE_LEASE_GRANT, ttl, id, 0);
 }
-static inline int revoke(struct bench *b, int64_t id)
+static inline int revoke_lease(struct bench *b, int64_t id)
 {
     return apply_ints(b, STORE_LEASE_REVOKE, id, 0, 0);
 }

@@ -20,7 +20,7 @@ static void grants_follow_etcds_limits(void **state)
     assert_int_equal(grant(&b, 9000000000, 8), 0);
     assert_int_equal(grant(&b, 60, 0), 0);
     assert_int_equal(b.result.lease, 4711); // the proposer's choice
-    assert_int_equal(revoke(&b, 99), STORE_LEASE_NOT_FOUND);
+    assert_int_equal(revoke_lease(&b, 99), STORE_LEASE_NOT_FOUND);
     assert_int_equal(store_revision(b.s), 1); // leases make no revisions
     bench_close(&b);
 }
@@ -71,13 +71,13 @@ static void a_revocation_deletes_its_keys_in_one_revision(void **state)
     put_full(&b, (struct put_args){.key = "b", .lease = 1});
     put_full(&b, (struct put_args){.key = "a", .lease = 1});
     put(&b, "c", "1");
-    assert_int_equal(revoke(&b, 1), 0);
+    assert_int_equal(revoke_lease(&b, 1), 0);
     assert_int_equal(store_revision(b.s), 5);
     expect_range(&b, R("a", .end = B("z")), "c=1@4.4.1 count=1");
     expect_range(&b, R("a", .end = B("z"), .revision = 4),
                  "a=@3.3.1+1 b=@2.2.1+1 c=1@4.4.1 count=3");
     grant(&b, 60, 1);
-    revoke(&b, 1); // without keys: no revision
+    revoke_lease(&b, 1); // without keys: no revision
     assert_int_equal(store_revision(b.s), 5);
     bench_restart(&b);
     int64_t *ids;
@@ -109,7 +109,7 @@ static void the_clock_runs_only_where_it_was_started(void **state)
     assert_int_equal(store_lease_renew(b.s, 1, 116LL * S, &ttl), STORE_LEASE_EXPIRED);
     assert_int_equal(store_lease_ttl(b.s, 1, 116LL * S, &ttl, &granted), STORE_LEASE_NOT_FOUND);
     assert_int_equal(store_lease_renew(b.s, 2, 116LL * S, &ttl), STORE_LEASE_NOT_FOUND);
-    revoke(&b, 1);
+    revoke_lease(&b, 1);
     assert_int_equal(store_lease_wait_gone(b.s, 1, 0), 0);
     assert_int_equal(store_lease_expired(b.s, 130LL * S, ids, 4), 0);
     store_lease_demote(b.s);

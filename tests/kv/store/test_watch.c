@@ -203,7 +203,7 @@ static void the_events_of_one_revision_stay_together(void **state)
     }
     store_watch_create(w, W(.key = B("k"), .range_end = B("l")));
     expect_batch(w, "created 0 @4");
-    revoke(&b, 9);
+    revoke_lease(&b, 9);
     expect_batch(w, "events 0 @5 DELETE k00=@0.5.0 DELETE k01=@0.5.0 DELETE k02=@0.5.0");
     store_watch_close(w);
     bench_close(&b);

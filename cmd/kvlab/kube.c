@@ -76,7 +76,7 @@ static void show(struct lab *lab, struct section *section, struct servers *s, do
         report_say(&lab->report, section,
                    "On %s %.0f of %.0f requests a second were answered%s; an answer had %.1f KiB.",
                    names[i], answered, rate,
-                   answered < 0.95 * rate
+                   answered < 0.9 * rate
                        ? ", so a queue grew and the latencies are mostly of waiting in it"
                        : "",
                    (double)kube_list_bytes(s->kube[i]) / 1024);

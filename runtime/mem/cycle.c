@@ -154,6 +154,7 @@ static void end_stopped(void)
     store_seq(&gc.barrier_on, false);
     stop_watch_births(NULL);
     gc_pace_ended();
+    fiber_release_all(&gc);
     heap_sweep_gen_raise();
     store_seq(&gc.phase, GC_OFF);
     every_p(p_end, NULL);
@@ -218,6 +219,7 @@ static bool run_hybrid(void)
     if (!handshake(p_nothing, NULL)) // 4
         return false;
     gc_pace_ended();
+    fiber_release_all(&gc);
     heap_sweep_gen_raise();
     store_seq(&gc.phase, GC_OFF);
     return handshake(p_end, NULL); // 5
@@ -292,19 +294,23 @@ static void cycle(void)
     rt_mutex_lock(&gc.lock);
     gc.started++;
     rt_mutex_unlock(&gc.lock);
-    if (!run_cycle())
+    quiet_begin();
+    bool done = run_cycle();
+    quiet_end();
+    if (!done)
         sched_park(NULL, NULL, PARK_FOREVER); // the run is ending
     rt_mutex_lock(&gc.lock);
     gc.ended++;
     rt_cond_broadcast(&gc.cycle_ended);
     rt_mutex_unlock(&gc.lock);
+    quiet_begin();
     gc_sweep_all(true);
+    quiet_end();
 }
 
 void gc_collector(void *arg)
 {
     (void)arg;
-    quiet_begin(); // for good
     for (;;) {
         rt_sem_acquire(&gc.kick, 1, RT_FOREVER);
         atomic_store(&gc.kicked, false);

@@ -231,6 +231,7 @@ static inline void *allocate(uintptr_t header, size_t bytes, bool noscan)
 {
     gc_start_once();
     bytes += GC_HEADER_BYTES;
+    fiber_acquire_all(&gc);
     quiet_begin(); // what belongs to a P passes from thread to thread unseen by ThreadSanitizer
     void *object = bytes <= SIZECLASS_SMALL_MAX ? new_small(header, bytes, noscan)
                                                 : new_large(header, bytes, noscan);

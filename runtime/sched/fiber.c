@@ -78,6 +78,13 @@ void fiber_new(struct g *gp)
 
 void fiber_thread(struct m *m) { m->fiber = __tsan_get_current_fiber(); }
 
+void fiber_release_all(void *what)
+{
+    for (uint32_t i = 0; i < stack_used_slots(); i++)
+        fiber_acquire(&stack_table[i]);
+    __tsan_release(what);
+}
+
 void fiber_free_all(void)
 {
     for (uint32_t i = 0; i < stack_used_slots(); i++) {

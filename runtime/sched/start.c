@@ -34,7 +34,7 @@
 
 enum {
     THREAD_STACK_BYTES = 256 << 10,
-    END_PATIENCE_NS = 2 * 1000 * 1000 * 1000L,
+    END_PATIENCE_NS = 5 * 1000 * 1000 * 1000L, // for a thread that waits for the disk
     END_KNOCK_NS = 1000 * 1000,
     DEFAULT_SLICE_MS = 10,
 };

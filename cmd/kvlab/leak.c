@@ -1,6 +1,7 @@
 /* cmd/kvlab/leak.c: do goroutines stay behind? A soak: a time of rest, a time in which watch streams come and
  * go, and what is there when they have gone. Goroutines are counted from outside, by /metrics. */
 #include "cmd/kvlab/replication.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <rt/go.h>
 #include <rt/parse.h>
@@ -49,17 +50,28 @@ static void fail(struct soak *k, const char *text)
 
 /* ---- Streams that come and go ---- */
 
-/* End a stream in order: say that no more is asked, and take what comes until the server has ended it. Mere
- * closing would reset it, and a server takes a flood of resets for an attack. */
-static bool end_stream(struct grpc_stream *s)
+/* The next message thrown away: 1; 0 at the stream's end; or -errno. A wait may end early, as when woken. */
+static int skip_message(struct grpc_stream *s, int64_t deadline)
 {
     struct rt_buf *message;
     int got;
+    while ((got = grpc_stream_recv(s, &message, deadline)) == -EAGAIN)
+        ;
+    if (got == 1)
+        rt_buf_unref(message);
+    return got;
+}
+
+/* End a stream in order: say that no more is asked, and take what comes until the server has ended it. Mere
+ * closing would reset it, and a server takes a flood of resets for an attack. */
+static int end_stream(struct grpc_stream *s)
+{
+    int got;
     int64_t deadline = rt_after_ns(OPEN_S * RT_SECOND);
     grpc_stream_half_close(s);
-    while ((got = grpc_stream_recv(s, &message, deadline)) == 1)
-        rt_buf_unref(message);
-    return got == 0;
+    while ((got = skip_message(s, deadline)) == 1)
+        ;
+    return got;
 }
 
 /* Open a watch, wait until it is there and has an event, close it. False: it failed. */
@@ -67,24 +79,26 @@ static bool watch_once(struct soak *k, struct client *c)
 {
     struct grpc_stream *s;
     struct why why = {{0}};
-    struct rt_buf *message;
     if (client_watch(c, RT_BYTES("kvlab/soak/"), RT_BYTES("kvlab/soak0"), &s, &why)) {
         fail(k, why.text);
         return false;
     }
-    bool ok = true;
-    for (int i = 0; i < 2 && ok; i++) { // created, and an event
-        ok = grpc_stream_recv(s, &message, rt_after_ns(OPEN_S * RT_SECOND)) == 1;
-        if (ok)
-            rt_buf_unref(message);
+    int got = 1;
+    for (int i = 0; i < 2 && got == 1; i++) // created, and an event
+        got = skip_message(s, rt_after_ns(OPEN_S * RT_SECOND));
+    bool served = got == 1;
+    if (served)
+        got = end_stream(s);
+    bool ended = served && got == 0;
+    if (!ended && !atomic_load(&k->over)) {
+        char words[64];
+        why_set(&why, "a watch stream %s: %s", served ? "did not end" : "had no event",
+                got == 0 ? grpc_stream_status(s)->text : why_errno(got, words, sizeof words));
+        fail(k, why.text);
     }
-    bool ended = ok && end_stream(s);
     grpc_stream_close(s);
     atomic_fetch_add(&k->opened, ended);
-    if (!ended && !atomic_load(&k->over))
-        fail(k, ok ? "a watch stream did not end" : "a watch stream had no event in time");
-    ok = ended;
-    return ok;
+    return ended;
 }
 
 static void run_churn(void *arg)

@@ -3,7 +3,8 @@
 #include "cmd/kvlab/programs.h"
 #include "cmd/kvlab/replication.h"
 
-enum { OURS, ONE_LOCK, GLIBC, MIMALLOC, JEMALLOC, GO, VARIANTS };
+// The first QUICK_VARIANTS are all that the quick form has time for.
+enum { OURS, ONE_LOCK, MIMALLOC, JEMALLOC, GLIBC, GO, VARIANTS, QUICK_VARIANTS = GLIBC };
 enum { FULL_TRIALS = 10, QUICK_TRIALS = 6, SIZES = 4 };
 #define LIBRARY "/usr/lib/x86_64-linux-gnu/"
 static const struct variant variants[VARIANTS] = {
@@ -90,7 +91,8 @@ static bool run_workers(struct lab *lab, struct section *s, const char *workers,
         these[i].args[1] = workers;
     }
     struct variant_results *all = rt_alloc_zero(VARIANTS * sizeof *all);
-    bool ok = programs_run(lab, name, these, VARIANTS, trials, seconds, all, why);
+    uint32_t count = lab->options->quick ? QUICK_VARIANTS : VARIANTS;
+    bool ok = programs_run(lab, name, these, count, trials, seconds, all, why);
     if (all[OURS].trials && all[ONE_LOCK].trials) {
         show_threads(lab, s, all, name, title);
         if (article)

@@ -64,7 +64,7 @@ refused_run() { # refused_run NAME REGEX WORD...: an experiment that fails, with
 }
 refused_run "a kube-apiserver that is not there" '--kube-apiserver: .*no/such' kube --kube-apiserver "$dir/no/such" --out "$dir/kube-none"
 refused_run "a kube-apiserver that is none" 'is it kube-apiserver' kube --kube-apiserver /bin/false --out "$dir/kube-false"
-if python3 -c 'import etcd3' 2>/dev/null && command -v openssl >/dev/null; then
+if /usr/bin/python3 -c 'import etcd3' 2>/dev/null && command -v openssl >/dev/null; then
     # A stand-in, since there is no kube-apiserver here: what is seen is that it is started, trusted, asked and counted.
     stand_in=(kube --kube-apiserver tests/support/kube_stand_in.py --etcd "$dir/no/etcd" --rate 40 --clients 4 --trials 1 --trial-length 1s)
     out=$("$KVLAB" "${stand_in[@]}" --out "$dir/kube-run" 2>&1); code=$?

@@ -14,7 +14,7 @@
 #if defined(RT_ASAN) || defined(RT_TSAN)
 int main(void)
 {
-    printf("1..0 # SKIP the allocator of sanitizers\n");
+    printf("ok - the allocator on spans # SKIP under sanitizers everything is of malloc\n");
     return 0;
 }
 #else

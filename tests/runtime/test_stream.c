@@ -304,6 +304,8 @@ struct crowd {
     _Atomic uint32_t answers;
 };
 
+static struct rt_waitgroup serving; // who must be through before the run ends
+
 static void serve_number(void *arg)
 {
     struct rt_conn *c = arg;
@@ -312,16 +314,22 @@ static void serve_number(void *arg)
            rt_conn_write(c, &number, sizeof(number)) == 0)
         ;
     rt_conn_unref(c);
+    rt_waitgroup_done(&serving);
 }
 
 static void accept_crowd(void *arg)
 {
     struct rt_listener *l = arg;
     struct rt_conn *c;
-    while (rt_accept(l, &c) == 0)
-        if (rt_go("serve", serve_number, c) != 0)
+    while (rt_accept(l, &c) == 0) {
+        rt_waitgroup_add(&serving, 1);
+        if (rt_go("serve", serve_number, c) != 0) {
             rt_conn_unref(c);
+            rt_waitgroup_done(&serving);
+        }
+    }
     rt_listener_unref(l);
+    rt_waitgroup_done(&serving);
 }
 
 static void ask_often(void *arg)
@@ -348,6 +356,7 @@ static void each_of_thousands_of_connections_gets_all_its_answers(void **state)
     int count = limit.rlim_cur < 4200 ? (int)limit.rlim_cur / 2 - 100 : 2000;
     struct rt_listener *l = listen_somewhere();
     struct crowd crowd = {.address = rt_listener_address(l)};
+    rt_waitgroup_add(&serving, 1);
     assert_int_equal(rt_go("accept", accept_crowd, rt_listener_ref(l)), 0);
     rt_waitgroup_add(&crowd.done, count);
     for (int i = 0; i < count; i++)
@@ -355,6 +364,7 @@ static void each_of_thousands_of_connections_gets_all_its_answers(void **state)
     assert_int_equal(rt_waitgroup_wait(&crowd.done, rt_after_ns(2 * LONG)), 0);
     assert_int_equal(atomic_load(&crowd.answers), count * ANSWERS);
     rt_listener_close(l);
+    assert_int_equal(rt_waitgroup_wait(&serving, rt_after_ns(LONG)), 0);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -122,6 +122,13 @@ static bool is_up(struct kube_server *k, struct why *why)
     return false;
 }
 
+/* A connection breaks a moment before its process is seen to be gone: the cause is worth a second. */
+static void await_end(struct kube_server *k)
+{
+    for (int i = 0; i < 20 && !atomic_load(&k->ended); i++)
+        rt_sleep_ns(50 * RT_MS);
+}
+
 static void list_endpoints(const struct cluster *c, char *out, size_t cap)
 {
     size_t n = (size_t)snprintf(out, cap, "--etcd-servers=");
@@ -182,6 +189,8 @@ static const struct http_answer *call(struct kube_server *k, struct https *h,
     if (a)
         why_set(why, "%s %s: status %d: %.*s", request->method, request->target, a->status,
                 a->body.len > 200 ? 200 : (int)a->body.len, (const char *)a->body.data);
+    else
+        await_end(k);
     struct why dead;
     if (!is_up(k, &dead))
         *why = dead; // the cause
@@ -280,6 +289,8 @@ bool kube_make_pods(struct kube_server *k, uint32_t count, struct why *why)
     for (uint32_t i = 0; i < count; i++) {
         bool later = false;
         while (!make_pod(k, i, &later, why)) {
+            if (!later)
+                await_end(k);
             if (!is_up(k, why) || !later || rt_now_ns() > deadline || lab_is_stopped(k->lab))
                 return false;
             rt_sleep_ns(100 * RT_MS);

@@ -4,7 +4,7 @@
  * instruction, a solo P does with plain ones. What Ms without a P touch too (the words of parks and
  * descriptors, timer heaps, lists of idle things) is not covered.
  *
- * It changes only while no P is between two of these accesses: proc_set.c. ThreadSanitizer is never
+ * It changes only while no P is between two of these accesses: procs.c. ThreadSanitizer is never
  * told of it. */
 #pragma once
 #include "runtime/sched/atomic.h"

@@ -12,13 +12,18 @@ void latency_begin_run(unsigned procs)
         latency = hdr_new_ahead(procs);
 }
 
-void latency_begin(struct g *gp) { gp->ready_ns = sched_now_ns(); }
+void latency_begin(struct g *gp)
+{
+    gp->ready_ns = sched_now_ns();
+    gp->marks |= MARK_TIMED;
+}
 
 void latency_end(struct g *gp)
 {
     if (latency)
         hdr_record_ahead(latency, sched_now_ns() - gp->ready_ns);
     gp->ready_ns = 0;
+    gp->marks &= (uint8_t)~MARK_TIMED;
 }
 
 struct rt_hdr *latency_histogram(void) { return latency; }

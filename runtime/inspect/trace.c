@@ -25,7 +25,7 @@ enum { TRACE_MAX_BYTES = 1 << 30, SPINS_BEFORE_YIELD = 1000 };
 /* CHANGING keeps a second caller out while the first is half done. */
 enum state { OFF, CHANGING, ON };
 
-_Atomic uint32_t trace_on;
+static _Atomic uint32_t trace_on;
 
 static struct {
     _Atomic uint32_t state; // enum state, by CAS
@@ -237,6 +237,7 @@ int rt_trace_start(size_t max_bytes, struct why *why)
     note_running(t);
     tracer.trace = t;
     store_seq(&trace_on, 1);
+    set_unusual(UNUSUAL_TRACED, true);
     store_seq(&tracer.state, ON);
     return 0;
 }
@@ -258,6 +259,7 @@ int rt_trace_stop(struct rt_trace **out, struct why *why)
         why_set(why, "no trace is being taken");
         return -ENOENT;
     }
+    set_unusual(UNUSUAL_TRACED, false);
     store_seq(&trace_on, 0); // (C)
     wait_for_writers();
     struct rt_trace *t = tracer.trace;
@@ -287,6 +289,7 @@ void trace_begin_run(unsigned procs) { latency_begin_run(procs); }
 
 void trace_end_run(void)
 {
+    set_unusual(UNUSUAL_TRACED, false);
     store_seq(&trace_on, 0);
     rt_trace_free(tracer.trace);
     tracer.trace = NULL;

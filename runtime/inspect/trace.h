@@ -21,13 +21,11 @@
  * under a lock of the runtime, on any stack, with preemption on or off (the caller is runtime code). */
 #pragma once
 #include "runtime/sched/gmp.h"
+#include "runtime/sched/usual.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Nonzero while a trace is taken. Hidden: one instruction reads it. */
-extern _Atomic uint32_t trace_on __attribute__((visibility("hidden")));
-
-static inline bool trace_is_on(void) { return __builtin_expect(load_relaxed(&trace_on) != 0, 0); }
+static inline bool trace_is_on(void) { return is_unusual(UNUSUAL_TRACED); }
 
 void trace_record_go(struct m *m, const struct g *child);
 void trace_record_ready(struct m *m, const struct g *gp);
@@ -63,10 +61,15 @@ static inline void trace_go(struct m *m, const struct g *child)
         trace_record_go(m, child);
 }
 
-static inline void trace_ready(struct m *m, struct g *gp)
+static inline void trace_count_ready(struct m *m, struct g *gp)
 {
     if (__builtin_expect(++m->trace.readied % LATENCY_EVERY == 0, 0))
         latency_begin(gp);
+}
+
+static inline void trace_ready(struct m *m, struct g *gp)
+{
+    trace_count_ready(m, gp);
     if (trace_is_on())
         trace_record_ready(m, gp);
 }

@@ -1,6 +1,7 @@
 /* sched/globq.c: two lists under one lock. */
 #include "runtime/sched/globq.h"
 #include "runtime/sched/gmp.h"
+#include "runtime/sched/loop.h"
 #include <assert.h>
 
 enum { GLOBQ_BATCH_MAX = RUNQ_SLOTS / 2 };
@@ -86,7 +87,7 @@ uint32_t globq_get_woken(struct p *p)
         return 0;
     spin_lock(&globq.lock);
     while (globq.woken.first && runq_len(&p->urgent) < RUNQ_SLOTS) {
-        runq_put(&p->urgent, take_from_locked(&globq.woken));
+        loop_put_urgent(p, take_from_locked(&globq.woken));
         moved++;
     }
     spin_unlock(&globq.lock);

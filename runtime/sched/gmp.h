@@ -17,6 +17,7 @@
 #include "runtime/sched/proc.h"
 #include "runtime/sched/runq.h"
 #include "runtime/sched/timer.h"
+#include "runtime/sched/usual.h"
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,8 +34,7 @@ enum g_status { G_FREE, G_RUNNABLE, G_RUNNING, G_PARKED, G_BLOCKING };
 enum { NOT_PARKED, PARKED, WOKEN };
 
 /* Where its stack is, and who may have it: spill.h. Whoever is about to run a G that is not
- * AWAY_NOT calls stack_bring_back. Every way out of PARKED is a locked instruction, for the sake of
- * who holds a parked stack still by a CAS PARKED -> PARKED. */
+ * AWAY_NOT calls stack_bring_back. */
 enum g_away { AWAY_NOT, AWAY_HELD, AWAY_TOUCHED };
 
 /* By need, at the end of a slice, and after several slices: who holds an rt_mutex is not stopped by
@@ -48,6 +48,9 @@ enum steal_reason { STEAL_EMPTY, STEAL_IDLE, STEAL_LONG, STEAL_REASONS };
 
 /* The no-preempt count: runtime's in the low half, the program's (rt_nopreempt_begin) above. */
 enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
+
+/* Of who is about to run: it was wired to a thread; its wait for a turn is timed. */
+enum { MARK_PINNED = 1, MARK_TIMED = 2 };
 
 struct g {
     // all that a switch touches
@@ -63,6 +66,7 @@ struct g {
     bool urgent;              // const while it lives
     bool goes_round;          // const while it lives: when readied, not by the short way to `next`
     bool was_sliced;          // itself: stopped once since it took its first lock
+    uint8_t marks;            // MARK_...: what is special about its next turn; who has it
     uint32_t locks;           // itself: rt_mutexes it holds
     struct m *pinned_m;       // itself; NULL: runs anywhere
     _Atomic int64_t since_ns; // parked since, by the coarse clock
@@ -142,6 +146,7 @@ struct p {
     uint32_t next_streak;      // turns taken from `next` since the ring had one
     uint32_t burst;            // this many urgent turns may follow each other
     bool urgent_turn;          // the last turn was an urgent one
+    bool asks_more;            // false: there is nothing but `next` and `ring` to be asked
     uint32_t free_count;       // of `free`
     uint32_t fresh_streak;     // slots taken that were never used, since one was given back
     struct g *free;            // warm slots, newest first

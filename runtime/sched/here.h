@@ -1,6 +1,6 @@
 /* sched/here.h: the calling goroutine, and what the short paths of sync/ do with it. */
 #pragma once
-#include "runtime/sched/solo.h"
+#include "runtime/sched/usual.h"
 #include "runtime/sched/stack.h"
 #include <assert.h>
 

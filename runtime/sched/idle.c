@@ -182,7 +182,7 @@ void idle_flush_ready(struct m *m)
     while (first && p) {
         bool ahead = first->urgent || m->events_first;
         struct g *next = first->next; // once it is in a ring, a thief may run it
-        if (!runq_put(ahead ? &p->urgent : &p->ring, first))
+        if (!(ahead ? loop_put_urgent(p, first) : runq_put(&p->ring, first)))
             break;
         p->burst += m->events_first;
         first = next;

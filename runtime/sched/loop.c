@@ -71,7 +71,7 @@ static struct g *next_urgent(struct p *p)
     return gp;
 }
 
-struct g *loop_next_local(struct p *p)
+static struct g *next_local(struct p *p)
 {
     struct g *gp;
     if ((!p->urgent_turn || p->burst > 0) && (gp = next_urgent(p)))
@@ -95,6 +95,14 @@ struct g *loop_next_local(struct p *p)
         return gp;
     }
     return next_urgent(p);
+}
+
+struct g *loop_next_local(struct p *p)
+{
+    struct g *gp = next_local(p);
+    p->asks_more =
+        p->urgent_turn || p->burst || !runq_is_empty(&p->urgent) || load_relaxed(&p->resume);
+    return gp;
 }
 
 void loop_put_last(struct p *p, struct g *gp)

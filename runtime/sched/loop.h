@@ -1,7 +1,7 @@
 /* sched/loop.h: what an M does between goroutines: find one, run it. */
 #pragma once
 #include "runtime/sched/gmp.h"
-#include "runtime/sched/solo.h"
+#include "runtime/sched/usual.h"
 
 /* The scheduler of this thread; returns when the runtime stops.  Context: scheduler's stack. */
 void loop_run(struct m *m);
@@ -15,23 +15,29 @@ static inline void loop_begin_slice(struct p *p, int64_t used_ns)
     store_relaxed(&p->slice, load_relaxed(&p->slice) + 1);
 }
 /* The same G as loop_next_local gives, with the two commonest cases at hand. */
-static inline __attribute__((always_inline)) struct g *loop_next_fast(struct p *p)
+static inline __attribute__((always_inline)) struct g *loop_next_fast(struct p *p, bool solo)
 {
-    if (unlikely(!runq_is_empty(&p->urgent) || p->urgent_turn || p->burst))
+    if (unlikely(p->asks_more))
         return loop_next_local(p);
     struct g *gp = load_relaxed(&p->next);
-    if (gp && likely(p->next_streak < P_NEXT_STREAK && is_solo())) {
+    if (gp) {
+        if (unlikely(!solo || p->next_streak >= P_NEXT_STREAK))
+            return loop_next_local(p);
         store_relaxed(&p->next, NULL);
         p->next_streak++;
         return gp;
     }
-    if (gp || unlikely(load_relaxed(&p->resume)))
-        return loop_next_local(p);
     p->next_streak = 0;
-    gp = is_solo() ? runq_get_solo(&p->ring) : runq_get(&p->ring);
+    gp = solo ? runq_get_solo(&p->ring) : runq_get(&p->ring);
     if (likely(gp))
         loop_begin_slice(p, 0);
     return gp;
+}
+/* Put gp among those that run first. False when there are too many.  Context: owner P. */
+static inline bool loop_put_urgent(struct p *p, struct g *gp)
+{
+    p->asks_more = true;
+    return runq_put(&p->urgent, gp);
 }
 /* Take work from another P; what is to run now becomes m->picked. */
 bool loop_steal(struct m *m);

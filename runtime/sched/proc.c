@@ -22,10 +22,17 @@
 #include <errno.h>
 
 struct sched sched;
-_Atomic bool sched_solo __attribute__((visibility("hidden")));
-_Atomic uint8_t sched_first_pending __attribute__((visibility("hidden")));
+_Atomic uint32_t sched_unusual __attribute__((visibility("hidden")));
 
 enum { ID_BLOCK = 256, RANDOM_YIELD_EVERY = 4 };
+
+void set_unusual(uint32_t what, bool on)
+{
+    if (on)
+        atomic_fetch_or(&sched_unusual, what);
+    else
+        atomic_fetch_and(&sched_unusual, ~what);
+}
 
 struct g *g_self(void) { return g_here(); }
 
@@ -137,7 +144,7 @@ static void finish_park(struct m *m, struct g *gp)
     } else if (!parked) {
         store_relaxed(&gp->parking, NOT_PARKED);
         life_queue(gp);
-    } else if (__builtin_expect(load_relaxed(&stack_spill_at_park), false)) {
+    } else if (is_unusual(UNUSUAL_SPILLING)) {
         stack_parked(gp);
     }
     // gp may already run elsewhere: not another look at it
@@ -156,6 +163,7 @@ static void finish_preempted(struct m *m, struct g *gp, bool by_need)
                           ? load_relaxed(&sched.coarse_ns) - load_relaxed(&p->seen_since_ns)
                           : 0;
         struct g *other = atomic_exchange(&p->resume, gp);
+        p->asks_more = true;
         if (other)
             loop_put_last(p, other);
         p->resume_used_ns = load_relaxed(&p->slice_used_ns) +
@@ -175,14 +183,14 @@ static inline void finish_park_unlocking(struct m *m, struct g *gp)
     store_release(&gp->parking, PARKED);
     fiber_acquire(gp);
     store_release(lock, 0); // from here on gp may run elsewhere
-    if (unlikely(load_relaxed(&stack_spill_at_park)))
+    if (is_unusual(UNUSUAL_SPILLING))
         stack_parked(gp);
 }
 
 static inline void finish_yield(struct m *m, struct g *gp)
 {
     store_relaxed(&gp->status, G_RUNNABLE);
-    if (sched.simulated)
+    if (is_unusual(UNUSUAL_WORLD))
         loop_sim_put(gp);
     else if (unlikely(!runq_put(&m->p->ring, gp)))
         loop_put_last(m->p, gp);
@@ -246,56 +254,91 @@ void life_arrive(struct m *m)
     m->left = LEFT_NOTHING;
 }
 
-/* Who may go on at once, or NULL: let the scheduler decide. */
-static inline __attribute__((always_inline)) struct g *pick_fast(struct m *m)
+/* Show gp to whoever watches, wait for its stack. */
+__attribute__((noinline)) static void prepare(struct m *m, struct g *gp)
 {
-    struct p *p = m->p;
-    if (unlikely(!p))
-        return NULL;
-    // until_slow stays 0 in a simulated world; attention is up when the run ends.
-    if (unlikely(p->until_slow == 0 || --p->until_slow == 0 || load_relaxed(&p->attention) ||
-                 m->pinned_g))
-        return NULL;
-    struct g *gp = loop_next_fast(p);
-    if (unlikely(gp && gp->pinned_m)) {
-        m->picked = gp;
-        return NULL;
-    }
-    return gp;
-}
-
-static inline void switch_in(struct m *m, struct g *gp)
-{
-    if (unlikely(load_acquire(&gp->away) != AWAY_NOT))
+    if (load_acquire(&gp->away) != AWAY_NOT)
         stack_bring_back(gp);
     stop_before_run(gp);
+    trace_run(m, gp);
+}
+
+static inline void switch_in(struct m *m, struct g *gp, uint8_t first_pending)
+{
     gp->m = m;
     store_relaxed(&gp->status, G_RUNNING);
-    store_relaxed(&gp->preempt_pending, load_relaxed(&sched_first_pending));
+    store_relaxed(&gp->preempt_pending, first_pending);
     count_up(&m->p->switches, 1);
-    trace_run(m, gp);
     store_relaxed(&m->cur, gp);
 }
 
-void life_switch_in(struct m *m, struct g *gp) { switch_in(m, gp); }
+void life_switch_in(struct m *m, struct g *gp)
+{
+    prepare(m, gp);
+    switch_in(m, gp, is_unusual(UNUSUAL_YIELDS) ? PREEMPT_AT_RANDOM : PREEMPT_NONE);
+}
+
+/* Who may go on at once, or NULL: let the scheduler decide. */
+static inline __attribute__((always_inline)) struct g *pick_fast(struct m *m, bool solo)
+{
+    struct p *p = m->p;
+    assert(p->until_slow > 0);
+    // attention is up when the run ends
+    if (unlikely(--p->until_slow == 0 || load_relaxed(&p->attention) || m->pinned_g))
+        return NULL;
+    return loop_next_fast(p, solo);
+}
+
+/* One that is wired to its thread is the loop's to run. */
+static bool is_for_loop(struct m *m, struct g *gp)
+{
+    if (gp->marks & MARK_PINNED)
+        m->picked = gp;
+    return gp->marks & MARK_PINNED;
+}
+
+/* The same turn, with all that may be unusual about it. */
+__attribute__((noinline)) static struct g *next_unusual(struct m *m, struct g *gp, enum left how)
+{
+    trace_stop(m, gp, how == LEFT_PARK_UNLOCKING ? LEFT_PARK : how);
+    struct g *to = is_unusual(UNUSUAL_WORLD) ? NULL : pick_fast(m, is_solo());
+    if (!to || is_for_loop(m, to))
+        return NULL;
+    life_switch_in(m, to);
+    return to;
+}
+
+/* gp leaves: who goes on, all prepared, or NULL. */
+static inline __attribute__((always_inline)) struct g *next_turn(struct m *m, struct g *gp,
+                                                                 enum left how)
+{
+    m->left = how;
+    m->left_g = gp;
+    uint32_t unusual = load_relaxed(&sched_unusual);
+    struct g *to;
+    if (unlikely(unusual & ~(uint32_t)UNUSUAL_MANY_PS)) {
+        to = next_unusual(m, gp, how);
+    } else if (likely(to = pick_fast(m, !unusual))) {
+        if (unlikely(load_acquire(&to->away) | to->marks)) {
+            if (is_for_loop(m, to))
+                to = NULL;
+            else
+                prepare(m, to);
+        }
+        if (likely(to))
+            switch_in(m, to, PREEMPT_NONE);
+    }
+    if (unlikely(!to))
+        store_relaxed(&m->cur, NULL);
+    return to;
+}
 
 static inline __attribute__((always_inline)) void leave(struct g *gp, struct m *m, enum left how)
 {
     fiber_release(gp); // to the end of the run
     quiet_begin();
-    m->left = how;
-    m->left_g = gp;
-    trace_stop(m, gp, how == LEFT_PARK_UNLOCKING ? LEFT_PARK : how);
-    struct g *to = pick_fast(m);
-    void *sp;
-    if (likely(to)) {
-        switch_in(m, to);
-        sp = to->sp;
-    } else {
-        store_relaxed(&m->cur, NULL);
-        sp = m->g0_sp;
-    }
-    fiber_switch(&gp->sp, gp, false, sp, to, m);
+    struct g *to = next_turn(m, gp, how);
+    fiber_switch(&gp->sp, gp, false, likely(to) ? to->sp : m->g0_sp, to, m);
     fiber_acquire(gp);
     finish(gp->m, gp);
     quiet_end();
@@ -306,14 +349,7 @@ FIBER_ENDS _Noreturn static inline void leave_for_good(struct g *gp)
 {
     struct m *m = gp->m;
     fiber_release(gp);
-    m->left = LEFT_EXIT;
-    m->left_g = gp;
-    trace_stop(m, gp, LEFT_EXIT);
-    struct g *to = pick_fast(m);
-    if (likely(to))
-        switch_in(m, to);
-    else
-        store_relaxed(&m->cur, NULL);
+    struct g *to = next_turn(m, gp, LEFT_EXIT);
     fiber_end(&gp->sp, gp, to ? to->sp : m->g0_sp, to, m);
 }
 
@@ -332,6 +368,7 @@ FIBER_ENDS void goroutine_main(void)
     if (unlikely(gp->pinned_m)) {
         gp->pinned_m->pinned_g = NULL;
         gp->pinned_m = NULL;
+        gp->marks &= (uint8_t)~MARK_PINNED;
         gp->pins = 0;
     } else if (unlikely(sched.simulated)) {
         gp->pins = 0;
@@ -398,7 +435,7 @@ static inline void queue_new(struct p *p, struct g *gp)
         loop_sim_put(gp);
         return;
     }
-    if (likely(!gp->urgent) || !runq_put(&p->urgent, gp))
+    if (likely(!gp->urgent) || !loop_put_urgent(p, gp))
         if (unlikely(!runq_put(&p->ring, gp)))
             loop_put_last(p, gp);
     wake_for_what_stays(p);
@@ -506,7 +543,7 @@ __attribute__((noinline)) static void queue_rest(struct m *m, struct g *self, st
         m->ready_last = gp;
         return;
     }
-    if ((gp->urgent || m->events_first) && runq_put(&p->urgent, gp)) {
+    if ((gp->urgent || m->events_first) && loop_put_urgent(p, gp)) {
         p->burst += m->events_first; // else ahead of everything but the next turn of the others
     } else if (self) {
         struct g *other = atomic_exchange(&p->next, gp);
@@ -518,6 +555,7 @@ __attribute__((noinline)) static void queue_rest(struct m *m, struct g *self, st
     wake_for_what_stays(p);
 }
 
+/* Queue it, and wake somebody if need be. */
 static inline __attribute__((always_inline)) void queue(struct g *self, struct g *gp)
 {
     struct m *m = self ? self->m : m_self();
@@ -538,8 +576,28 @@ static inline __attribute__((always_inline)) void queue(struct g *self, struct g
 
 void life_queue(struct g *gp) { queue(g_here(), gp); }
 
+/* Where nothing is unusual, by a goroutine, into an empty `next`. False: nothing was done. */
+static inline __attribute__((always_inline)) bool ready_usual(struct g *self, struct g *gp)
+{
+    if (unlikely(load_relaxed(&sched_unusual) || !self || load_relaxed(&gp->parking) != PARKED ||
+                 gp->goes_round))
+        return false;
+    struct m *m = self->m;
+    struct p *p = m->p;
+    if (unlikely(load_relaxed(&p->next)))
+        return false;
+    // (B) for the only P: nobody else readies it, and who holds its stack is seen by spill.h's (C).
+    store_relaxed(&gp->parking, NOT_PARKED);
+    store_relaxed(&gp->status, G_RUNNABLE);
+    trace_count_ready(m, gp);
+    store_release(&p->next, gp);
+    return true;
+}
+
 void g_ready(struct g *self, struct g *gp)
 {
+    if (likely(ready_usual(self, gp)))
+        return;
     fiber_release(gp);
     uint8_t was = atomic_exchange(&gp->parking, WOKEN); // (B)
     if (unlikely(was == NOT_PARKED))
@@ -592,6 +650,7 @@ void rt_pin_thread(void)
     if (gp->pins++ == 0 && !sched.simulated) {
         quiet_begin();
         gp->pinned_m = gp->m;
+        gp->marks |= MARK_PINNED;
         gp->m->pinned_g = gp;
         quiet_end();
     }
@@ -606,8 +665,22 @@ void rt_unpin_thread(void)
         quiet_begin();
         gp->m->pinned_g = NULL;
         gp->pinned_m = NULL;
+        gp->marks &= (uint8_t)~MARK_PINNED;
         quiet_end();
     }
 }
 
-void life_no_p(struct g *gp) { leave(gp, gp->m, LEFT_NO_P); }
+void life_no_p(struct g *gp)
+{
+    struct m *m = gp->m;
+    fiber_release(gp);
+    quiet_begin();
+    m->left = LEFT_NO_P;
+    m->left_g = gp;
+    trace_stop(m, gp, LEFT_NO_P);
+    store_relaxed(&m->cur, NULL);
+    fiber_switch(&gp->sp, gp, false, m->g0_sp, NULL, m);
+    fiber_acquire(gp);
+    finish(gp->m, gp);
+    quiet_end();
+}

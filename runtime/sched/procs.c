@@ -12,20 +12,23 @@
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/loop.h"
-#include "runtime/sched/solo.h"
+#include "runtime/sched/usual.h"
 #include "runtime/sched/stop.h"
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static struct {
     bool pins;         // set before start, then const; so are the next two
     cpu_set_t allowed; // of the process
     int allowed_count;
-    struct spinlock solo_lock; // sysmon's looks into rings, and the change of sched_solo
+    struct spinlock solo_lock; // sysmon's looks into rings, and the change to and from solo
 } procs;
 
 /* ---- CPUs ---- */
@@ -86,6 +89,18 @@ static void put_idle(struct p *p)
     spin_unlock(&sched.idle_lock);
 }
 
+/* A solo P's short ways rest on a barrier that others can have it pass: spill.h, (C). */
+static bool may_be_solo(void)
+{
+#ifdef RT_TSAN
+    return false;
+#else
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+#endif
+}
+
+static void set_many(bool many) { set_unusual(UNUSUAL_MANY_PS, many || !may_be_solo()); }
+
 void procs_make(unsigned count)
 {
     assert(count >= 1);
@@ -102,7 +117,7 @@ void procs_make(unsigned count)
     }
     sched.made = count;
     sched.procs = count;
-    store_relaxed(&sched_solo, count == 1);
+    set_many(count > 1);
 }
 
 void procs_free(void)
@@ -161,6 +176,7 @@ static void begin(unsigned i)
     store_relaxed(&p->attention, 0);
     p->next_streak = p->burst = 0;
     p->urgent_turn = false;
+    p->asks_more = true;
     put_idle(p);
 }
 
@@ -168,7 +184,7 @@ static void change(unsigned from, unsigned to)
 {
     struct m *self = g_self()->m;
     procs_lock_rings(); // sysmon may be at one, as if there were more Ps
-    store_relaxed(&sched_solo, to == 1);
+    set_many(to > 1);
     if (self->p->index >= to)
         change_to_first(self);
     for (unsigned i = to; i < from; i++)

@@ -9,11 +9,13 @@
 #include "runtime/sched/stack.h"
 #include <assert.h>
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
@@ -53,8 +55,6 @@ static struct {
     _Atomic uint32_t word; // futex of the spill thread
     _Atomic uint64_t spilled, restored, strays, trimmed, away, away_bytes;
 } spill;
-
-_Atomic bool stack_spill_at_park;
 
 /* ---- of a run ---- */
 
@@ -112,7 +112,7 @@ int spill_start(uint32_t slots)
 
 void spill_stop(void)
 {
-    store_relaxed(&stack_spill_at_park, false);
+    set_unusual(UNUSUAL_SPILLING, false);
     if (spill.is_able)
         copies_stop();
     munmap(spill.slots, spill.slot_count * sizeof(struct slot));
@@ -129,7 +129,7 @@ void spill_set_after_ns(int64_t ns)
     if (!spill.is_able)
         ns = RT_FOREVER;
     store_relaxed(&spill.after_ns, ns);
-    store_relaxed(&stack_spill_at_park, ns == 0);
+    set_unusual(UNUSUAL_SPILLING, ns == 0);
     spill_break();
 }
 
@@ -176,12 +176,20 @@ static void lock(struct slot *s)
 
 static void unlock(struct slot *s) { store_release(&s->lock, 0); }
 
+/* Each thread of ours that runs has passed a barrier when this returns. Where the kernel refuses, it
+ * has at the start, too: then no P is taken for solo (procs.c). */
+static void barrier_everywhere(void)
+{
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
 /* (C): from true until `away` is as before, and the lock released, gp does not run. */
 static bool claim(struct g *gp, struct slot *s)
 {
     uint8_t parked = PARKED;
     s->was = load_relaxed(&gp->away);
     store_relaxed(&gp->away, AWAY_HELD);
+    barrier_everywhere();
     if (atomic_compare_exchange_strong_explicit(&gp->parking, &parked, PARKED, memory_order_acq_rel,
                                                 memory_order_relaxed))
         return true;

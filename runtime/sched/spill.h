@@ -14,11 +14,13 @@
  *
  * Who may spill, and how ready races with it. Each slot has a lock (in a table of its own) and its G
  * a mark, `away`. The spiller
- *     1. takes the slot's lock, sets `away`;
+ *     1. takes the slot's lock, sets `away`, has every thread pass a barrier (membarrier);
  *     2. (C) CAS parking: PARKED -> PARKED, acquire and release, a change to the same. If it fails,
- *        somebody has the G: clears `away`, gives up. If it succeeds, every way out of PARKED is a
- *        later locked instruction on that word ((B) of gmp.h), which therefore sees what came
- *        before: whoever is about to run the G sees `away`;
+ *        somebody has the G: clears `away`, gives up. If it succeeds, whatever takes the word out
+ *        of PARKED ((B) of gmp.h) comes later. A locked instruction sees what came before, so who
+ *        is about to run the G sees `away`. A solo P's plain store is followed by its look at
+ *        `away`: had it looked before 1, the store would have been seen here, for the barrier came
+ *        between;
  *     3. looks at what the G waits for (written before it parked), spills, releases the lock.
  * Who is about to run a G (life_switch_in) looks at `away`, and if it is set takes the lock and puts
  * the stack back. So between 2 and the release nobody can run it, however often it is readied; a G

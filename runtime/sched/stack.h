@@ -102,7 +102,6 @@ static inline uintptr_t stack_top_of(const struct g *gp)
  * Context: the M that is about to run it; never parks. */
 void stack_bring_back(struct g *gp);
 /* gp was parked by this M a moment ago, and everything spills at once (it may run again by now). */
-extern _Atomic bool stack_spill_at_park;
 void stack_parked(struct g *gp);
 
 /* The stack of a goroutine that is not running, as it is kept: the word at address `a` of the stack,

@@ -223,7 +223,7 @@ static int choose_random_yield(uint64_t *seed, struct why *why)
             return -EINVAL;
         }
     }
-    store_relaxed(&sched_first_pending, *seed ? PREEMPT_AT_RANDOM : PREEMPT_NONE);
+    set_unusual(UNUSUAL_YIELDS, *seed != 0);
     return 0;
 }
 
@@ -234,6 +234,7 @@ static int choose(const struct rt_options *asked, struct why *why)
     struct rt_options *o = &sched.options;
     sched.world = o->world;
     sched.simulated = o->world && o->world->pick;
+    set_unusual(UNUSUAL_WORLD, sched.simulated);
     int err = choose_procs(o->procs, &sched.procs, why);
     if (err)
         return err;

@@ -25,7 +25,6 @@ enum {
 /* A slot's word: the number of the look, and whether somebody is at it or it was shown. */
 enum { SHOWN_BUSY = 1, SHOWN_DONE = 2, SHOWN_STEP = 4 };
 
-_Atomic uint32_t stop_flags;
 
 static struct {
     struct rt_mutex user;              // one at a time asks
@@ -273,7 +272,7 @@ bool stop_look(stop_look_fn *look)
     uint32_t number = load_relaxed(&stop.look_number) + SHOWN_STEP;
     store_release(&stop.shown[self - stack_table], number | SHOWN_DONE);
     store_seq(&stop.look_number, number);
-    atomic_fetch_or(&stop_flags, STOP_LOOKING);
+    set_unusual(UNUSUAL_LOOKING, true);
     bool all = stop_each(nothing, NULL);
     uint32_t used = stack_used_slots();
     for (uint32_t slot = 0; all && slot < used; slot++) {
@@ -282,7 +281,7 @@ bool stop_look(stop_look_fn *look)
             stop_show(gp);
         g_check_preempt();
     }
-    atomic_fetch_and(&stop_flags, ~(uint32_t)STOP_LOOKING);
+    set_unusual(UNUSUAL_LOOKING, false);
     return all;
 }
 
@@ -303,10 +302,7 @@ void stop_look_stopped(stop_look_fn *look)
 void stop_watch_births(stop_look_fn *born)
 {
     store_release(&stop.born, born);
-    if (born)
-        atomic_fetch_or(&stop_flags, STOP_BIRTHS);
-    else
-        atomic_fetch_and(&stop_flags, ~(uint32_t)STOP_BIRTHS);
+    set_unusual(UNUSUAL_BIRTHS, born != NULL);
 }
 
 void stop_show_birth(struct g *gp)
@@ -340,7 +336,7 @@ void stop_run_ended(void)
         munmap(stop.shown, stop.shown_bytes);
     stop.shown = NULL;
     stop.world = false;
-    store_relaxed(&stop_flags, 0);
+    set_unusual(UNUSUAL_LOOKING | UNUSUAL_BIRTHS, false);
     store_relaxed(&stop.looks, 0);
     store_relaxed(&stop.longest_look_ns, 0);
     store_relaxed(&stop.look, NULL);

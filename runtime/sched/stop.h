@@ -20,6 +20,7 @@
  * (stop_rest); it is shown when it comes back, once it has a P. */
 #pragma once
 #include "runtime/sched/gmp.h"
+#include "runtime/sched/usual.h"
 
 /* Call fn(p, arg) once for each P, with no goroutine running on it (but the caller, on his), then for
  * the numbers of Ps that are not in use, up to RT_PROCS_MAX. fn is short text of the runtime, never
@@ -63,9 +64,6 @@ bool stop_at_end(void (*fn)(void));
 
 /* ---- the hooks ---- */
 
-enum { STOP_LOOKING = 1, STOP_BIRTHS = 2 };
-extern _Atomic uint32_t stop_flags;
-
 void stop_here(struct m *m); // m has a P, of which something is asked, and runs no goroutine
 void stop_show(struct g *gp);
 void stop_show_birth(struct g *gp);
@@ -74,14 +72,14 @@ void stop_run_ended(void);
 /* gp is about to run, and has not touched its stack yet. */
 static inline void stop_before_run(struct g *gp)
 {
-    if (__builtin_expect(load_relaxed(&stop_flags) & STOP_LOOKING, 0))
+    if (is_unusual(UNUSUAL_LOOKING))
         stop_show(gp);
 }
 
 /* gp was made, with its argument, and is not queued yet. */
 static inline void stop_born(struct g *gp)
 {
-    if (__builtin_expect(load_relaxed(&stop_flags) & STOP_BIRTHS, 0))
+    if (is_unusual(UNUSUAL_BIRTHS))
         stop_show_birth(gp);
 }
 

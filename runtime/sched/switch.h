@@ -2,10 +2,21 @@
 #pragma once
 #include <stdint.h>
 
-/* Save the callee-saved registers and floating-point control words on this stack, its pointer in
- * *save, and go on where `to` was saved. Returns when somebody switches back, perhaps on another
- * thread. */
-void switch_stack(void **save, void *to);
+/* Save where we are and the floating-point control words on this stack, its pointer in *save, and go
+ * on where `to` was saved. Returns when somebody switches back, perhaps on another thread. The
+ * registers are the compiler's to save, in the frame of the function this is expanded in: it keeps
+ * none across, but rbp. That function calls others, too, so nothing of it lies below its stack
+ * pointer. */
+static inline __attribute__((always_inline)) void switch_stack(void **save, void *to)
+{
+    __asm__ volatile("call switch_stack"
+                     : "+D"(save), "+S"(to)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                       "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+                       "memory", "cc");
+}
 /* The same from a stack that nobody comes back to. */
 _Noreturn void switch_away(void *to);
 
@@ -15,10 +26,10 @@ void goroutine_first(void);
 _Noreturn void goroutine_main(void);
 static inline void *switch_new_stack(void *top)
 {
-    uint64_t *at = (uint64_t *)top - 8;
+    uint64_t *at = (uint64_t *)top - 3;
     at[0] = (uint64_t)0x037f << 32 | 0x1f80; // as the ABI wants them at a program's start
-    at[6] = 0;                               // rbp: the frame chain ends here
-    at[7] = (uint64_t)(uintptr_t)goroutine_first;
+    at[1] = 0;                               // rbp: the frame chain ends here
+    at[2] = (uint64_t)(uintptr_t)goroutine_first;
     return at;
 }
 

@@ -1,9 +1,10 @@
 /* sched/switch_amd64.S: what C cannot say: changing stacks, a goroutine's first instruction, and
  * the call that a signal handler injects.
  *
- * A saved stack, from the pointer upward (inspect/dump.c and switch_new_stack know it, too):
- *     0   MXCSR, x87 control word      8 r15   16 r14   24 r13   32 r12   40 rbx
- *     48  rbp                          56 where to go on
+ * A saved stack, from the pointer upward (inspect/glance.c, the gdb script and switch_new_stack know
+ * it, too):
+ *     0   MXCSR, x87 control word      8   rbp      16  where to go on
+ * What else a function may expect to keep, the caller has saved (switch.h).
  *
  * The x87 control word is dear to read, and whoever changes it (fesetround) changes MXCSR too: so it
  * is kept only by one whose MXCSR is not as at a program's start. */
@@ -19,21 +20,6 @@ switch_stack:
     push %rbp
     .cfi_adjust_cfa_offset 8
     .cfi_rel_offset %rbp, 0
-    push %rbx
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset %rbx, 0
-    push %r12
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset %r12, 0
-    push %r13
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset %r13, 0
-    push %r14
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset %r14, 0
-    push %r15
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset %r15, 0
     sub $8, %rsp
     .cfi_adjust_cfa_offset 8
     stmxcsr (%rsp)
@@ -41,43 +27,28 @@ switch_stack:
     movl $0x037f, 4(%rsp)
     and $0xffc0, %eax           /* control; the status bits belong to nobody across a call */
     cmp $0x1f80, %eax
-    jne 3f
-1:  mov %rsp, (%rdi)
+    jne 2f
+    mov %rsp, (%rdi)
     mov %rsi, %rsp
     .cfi_remember_state
-.Lgo_on:                        /* eax: the control bits, as they are */
-    mov (%rsp), %edx
-    and $0xffc0, %edx
+.Lgo_on:                        /* MXCSR is as at a program's start */
+    mov (%rsp), %eax
+    and $0xffc0, %eax
     cmp $0x1f80, %eax
-    jne 4f
-    cmp %edx, %eax
-    jne 4f
-2:  add $8, %rsp
+    jne .Lload
+1:  add $8, %rsp
     .cfi_adjust_cfa_offset -8
-    pop %r15
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore %r15
-    pop %r14
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore %r14
-    pop %r13
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore %r13
-    pop %r12
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore %r12
-    pop %rbx
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore %rbx
     pop %rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore %rbp
     ret
     .cfi_restore_state
-4:  ldmxcsr (%rsp)
+2:  fnstcw 4(%rsp)
+    mov %rsp, (%rdi)
+    mov %rsi, %rsp
+.Lload:
+    ldmxcsr (%rsp)
     fldcw 4(%rsp)
-    jmp 2b
-3:  fnstcw 4(%rsp)
     jmp 1b
     .cfi_endproc
     .size switch_stack, .-switch_stack
@@ -95,6 +66,8 @@ switch_away:
     stmxcsr -8(%rsp)            /* below a saved stack lies nothing */
     mov -8(%rsp), %eax
     and $0xffc0, %eax
+    cmp $0x1f80, %eax
+    jne .Lload
     jmp .Lgo_on
     .cfi_endproc
     .size switch_away, .-switch_away

@@ -56,7 +56,7 @@ static bool mark_old_next(struct p *p)
 static bool rescue(struct p *p)
 {
     procs_lock_rings();
-    bool moved = !load_relaxed(&sched_solo) && loop_rescue(p) > 0;
+    bool moved = !is_solo() && loop_rescue(p) > 0;
     procs_unlock_rings();
     return moved;
 }

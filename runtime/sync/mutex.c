@@ -44,7 +44,7 @@ static bool lock_or_announce(struct rt_mutex *m, uint32_t forget)
     return !(word & LOCKED);
 }
 
-static void lock_slow(struct rt_mutex *m)
+__attribute__((noinline)) static void lock_slow(struct rt_mutex *m)
 {
     bool was_woken = false;
     for (;;) {

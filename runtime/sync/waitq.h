@@ -26,7 +26,7 @@
  *
  * The locks here do not hold off preemption by the goroutine's count: the runtime's own text is
  * never interrupted, and nothing that could switch is called under them. Only who has a P takes
- * them, so a solo P (solo.h) needs no locked instruction. */
+ * them, so a solo P (usual.h) needs none, and what it unlocks was not locked. */
 #pragma once
 #include "rt/sync.h"
 #include "runtime/sched/here.h"
@@ -64,16 +64,11 @@ void waitq_lock_slow(_Atomic uint32_t *lock);
 static inline void waitq_lock(_Atomic uint32_t *lock)
 {
     uint32_t free = 0;
-    if (is_solo()) {
-        if (likely(load_relaxed(lock) == 0)) {
-            store_relaxed(lock, 1);
-            return;
-        }
-    } else if (likely(atomic_compare_exchange_strong_explicit(lock, &free, 1, memory_order_acquire,
-                                                              memory_order_relaxed))) {
+    if (is_solo())
         return;
-    }
-    waitq_lock_slow(lock);
+    if (unlikely(!atomic_compare_exchange_strong_explicit(lock, &free, 1, memory_order_acquire,
+                                                          memory_order_relaxed)))
+        waitq_lock_slow(lock);
 }
 static inline void waitq_unlock(_Atomic uint32_t *lock) { store_release(lock, 0); }
 

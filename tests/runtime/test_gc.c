@@ -344,7 +344,7 @@ static void collect_in_background(void *arg)
 static struct node *take_from_far_end(uint64_t looks)
 {
     while (load_seq(&gc.phase) != GC_MARKING || load_seq(&gc.alloc_grey) || stop_looks() == looks ||
-           load_seq(&stop_flags) & STOP_LOOKING) {
+           is_unusual(UNUSUAL_LOOKING)) {
         if (atomic_load(&collected))
             return NULL;
         rt_yield();

@@ -1,7 +1,7 @@
 /* sched/here.h: the calling goroutine, and what the short paths of sync/ do with it. */
 #pragma once
-#include "runtime/sched/usual.h"
 #include "runtime/sched/stack.h"
+#include "runtime/sched/usual.h"
 #include <assert.h>
 
 /* g_self, without a call. */

@@ -12,12 +12,12 @@
 #include "runtime/sched/globq.h"
 #include "runtime/sched/idle.h"
 #include "runtime/sched/loop.h"
-#include "runtime/sched/usual.h"
 #include "runtime/sched/stop.h"
+#include "runtime/sched/usual.h"
 #include <assert.h>
 #include <errno.h>
-#include <sched.h>
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

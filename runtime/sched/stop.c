@@ -25,7 +25,6 @@ enum {
 /* A slot's word: the number of the look, and whether somebody is at it or it was shown. */
 enum { SHOWN_BUSY = 1, SHOWN_DONE = 2, SHOWN_STEP = 4 };
 
-
 static struct {
     struct rt_mutex user;              // one at a time asks
     void (*fn)(unsigned p, void *arg); // user; read by Ps that are asked

@@ -321,17 +321,18 @@ static void an_unknown_format_is_refused_naming_both(void **state)
     bench_close(&b);
 }
 
-RT_TEST_GROUP(group,
-              ((const struct CMUnitTest[]){
-                  cmocka_unit_test(a_compacted_revision_is_refused_at_once),
-                  cmocka_unit_test(the_revision_survives_the_compaction_of_everything),
-                  cmocka_unit_test(a_compaction_gives_its_pages_back),
-                  cmocka_unit_test(a_read_keeps_its_rows_while_a_compaction_waits),
-                  cmocka_unit_test(a_compaction_of_revision_0_is_finished_at_once_and_the_next_goes_on),
-                  cmocka_unit_test(equal_commands_give_equal_hashes_whenever_they_are_flushed),
-                  cmocka_unit_test(an_image_makes_the_same_store_elsewhere),
-                  cmocka_unit_test(a_bent_image_is_refused_and_changes_nothing),
-                  cmocka_unit_test(an_unknown_format_is_refused_naming_both),
-              }))
+RT_TEST_GROUP(
+    group,
+    ((const struct CMUnitTest[]){
+        cmocka_unit_test(a_compacted_revision_is_refused_at_once),
+        cmocka_unit_test(the_revision_survives_the_compaction_of_everything),
+        cmocka_unit_test(a_compaction_gives_its_pages_back),
+        cmocka_unit_test(a_read_keeps_its_rows_while_a_compaction_waits),
+        cmocka_unit_test(a_compaction_of_revision_0_is_finished_at_once_and_the_next_goes_on),
+        cmocka_unit_test(equal_commands_give_equal_hashes_whenever_they_are_flushed),
+        cmocka_unit_test(an_image_makes_the_same_store_elsewhere),
+        cmocka_unit_test(a_bent_image_is_refused_and_changes_nothing),
+        cmocka_unit_test(an_unknown_format_is_refused_naming_both),
+    }))
 
 int main(void) { return rt_test_main(NULL, group); }

@@ -11,11 +11,12 @@
  *      the barrier does no harm.)
  *   2. Roots and stacks: from now on new objects are black. Each stack is looked at once; it is black
  *      then and stays so.
- *   3. Mark until nothing is grey; then every P hands over what its barrier greyed; again, until none
- *      has anything. If at the first of these handings nothing was grey anywhere, nothing reachable was
- *      white, so nothing can have become grey since. If something was, it was with a P, which handed it
- *      over, or with a goroutine that helps, which counts when it is done (grey_moves): it may have
- *      made it black and what another P has greyed meanwhile may be missing.
+ *   3. Mark until nothing is grey; then every P hands over what its barrier greyed; again, until from
+ *      before the marking to the last handing no grey object has changed hands. Then at the first of
+ *      these handings nothing was grey anywhere, so nothing reachable was white, and nothing can have
+ *      become grey since: what had been grey was with a P, which would have handed it over, or with a
+ *      goroutine that helps, which counts when it is done (grey_moves) and is done before its P's
+ *      handing.
  *   4. The barrier is off everywhere before the first span is swept: or it could mark an object in a
  *      span whose marks are those of the next cycle.
  *   5. The generation is raised: spans are unswept, those that Ps own when they come back. A P that has
@@ -192,8 +193,8 @@ static bool mark_beside(bool deletes_too)
         return false;
     uint64_t moves;
     do {
+        moves = load_seq(&gc.grey_moves); // before: who helps may hand over while we find no more
         gc_drain(true);
-        moves = load_seq(&gc.grey_moves);
         if (!handshake(p_hand_over, NULL)) // 3
             return false;
     } while (load_seq(&gc.grey_moves) != moves);

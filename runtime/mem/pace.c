@@ -100,7 +100,8 @@ static bool is_over_limit(int64_t bytes)
 bool gc_pace_allocate(size_t want)
 {
     int64_t bytes = (int64_t)want;
-    if (load_acquire(&gc.phase) == GC_MARKING)
+    // Nothing may become black before every P knows the barrier.
+    if (load_acquire(&gc.phase) == GC_MARKING && !load_acquire(&gc.alloc_grey))
         assist(bytes);
     int64_t heap = gc_heap_bytes() + bytes, goal = load_relaxed(&gc.goal_bytes);
     if (heap >= load_relaxed(&gc.trigger_bytes))

@@ -111,11 +111,15 @@ static void put(struct span *s)
 static void sweep(struct span *s)
 {
     uint32_t gen = heap_sweep_gen();
-    if (managed.hooks)
-        managed.hooks->sweep(s);
-    else
-        span_sweep_bits(s);
-    store_release(&s->sweep_gen, gen);
+    // Between the raise and its coming to this list a span may have been swept, or made, for the new
+    // generation: a second time there would be no marks, and all in it would die.
+    if (load_relaxed(&s->sweep_gen) != gen) {
+        if (managed.hooks)
+            managed.hooks->sweep(s);
+        else
+            span_sweep_bits(s);
+        store_release(&s->sweep_gen, gen);
+    }
     size_t before = atomic_fetch_sub(&managed.unswept, 1);
     assert(before > 0);
 }

@@ -6,6 +6,7 @@
 
 #include "runtime/mem/heap.h"
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +216,67 @@ static void a_span_owned_over_a_raise_is_swept_when_it_comes_back(void **state)
     assert_null(span_of((void *)s->start));
 }
 
+/* Allocates, gives the span back, and looks whether what it allocated is still there: while the
+ * generation is the one it was allocated in, nothing of it may die, marked or not. */
+static struct {
+    _Atomic bool stop;
+    uint64_t checked, lost; // by the thread, until it has ended
+} beside;
+
+static void *allocate_beside_raises(void *unused)
+{
+    (void)unused;
+    while (!load_relaxed(&beside.stop)) {
+        struct span *s = central_managed_take(SIZECLASS_COUNT - 1, false);
+        uint32_t i, gen = load_relaxed(&s->sweep_gen);
+        if (span_managed_peek(s, &i)) {
+            span_mark(s, i); // it may be an old span by now
+            if (heap_sweep_gen() == gen)
+                atomic_fetch_and(&s->mark_bits[0], ~(UINT64_C(1) << i));
+            span_managed_commit(s, i);
+        }
+        central_managed_give(s);
+        for (int looks = 0; looks < 3000 && heap_sweep_gen() == gen; looks++) {
+            bool is_there = load_acquire(&s->alloc_bits[0]) >> i & 1;
+            if (heap_sweep_gen() == gen) {
+                beside.checked++;
+                beside.lost += !is_there;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void what_is_allocated_while_the_generation_is_raised_lives(void **state)
+{
+    (void)state;
+    enum { OTHERS = 2000, ROUNDS = 1500 };
+    static struct span *others[OTHERS]; // the raise takes a while to come to the last class
+    pthread_t thread;
+    for (int i = 0; i < OTHERS; i++) {
+        others[i] = central_managed_take(1, false);
+        while (span_managed_next(others[i]))
+            ;
+        central_managed_give(others[i]);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, allocate_beside_raises, NULL), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        while (central_managed_unswept() > 0)
+            central_managed_sweep(0);
+        for (int i = 0; i < OTHERS; i++)
+            span_mark(others[i], 0);
+        heap_sweep_gen_raise();
+        central_managed_sweep(0);
+    }
+    store_relaxed(&beside.stop, true);
+    pthread_join(thread, NULL);
+    assert_int_not_equal(beside.checked, 0);
+    assert_int_equal(beside.lost, 0);
+    central_managed_sweep(0);
+    heap_sweep_gen_raise();
+    central_managed_sweep(0);
+}
+
 static void a_large_managed_object_is_zero_found_from_inside_and_freed_when_it_dies(void **state)
 {
     (void)state;
@@ -271,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_managed_span_gives_each_block_once_and_finds_objects_from_inside),
         cmocka_unit_test(sweeping_keeps_what_is_marked_and_hands_the_rest_out_again),
         cmocka_unit_test(a_span_owned_over_a_raise_is_swept_when_it_comes_back),
+        cmocka_unit_test(what_is_allocated_while_the_generation_is_raised_lives),
         cmocka_unit_test(a_large_managed_object_is_zero_found_from_inside_and_freed_when_it_dies),
         cmocka_unit_test(every_span_in_use_is_visited),
     };

@@ -12,7 +12,7 @@ own (it is built with -g)."""
 import gdb
 
 FRAMES_MAX = 64
-SAVED_RBP, SAVED_PC = 1, 2  # words above a saved stack pointer: sched/switch_amd64.S
+SAVED_RBP, SAVED_PC = 0, 1  # words above a saved stack pointer: sched/switch_amd64.S
 RESTING_RBP = 1             # of one in rt_blocking: struct stop_registers of sched/stop.h
 STATES = ["free", "runnable", "running", "parked", "blocking call"]
 WORD = 8

@@ -25,8 +25,8 @@ extern char __start_rt_go[] __attribute__((weak, visibility("hidden")));
 extern char __stop_rt_go[] __attribute__((weak, visibility("hidden")));
 
 enum {
-    SAVED_RBP = 1, // words above the stack pointer of one that was switched away
-    SAVED_PC = 2,
+    SAVED_RBP = 0, // words above the stack pointer of one that was switched away
+    SAVED_PC = 1,
     RESTING_RBP = 1, // of one in rt_blocking: struct stop_registers
     ANSWER_WITHIN_NS = 10 * 1000 * 1000,
     ANSWER_SPIN_NS = 100 * 1000, // before the wait becomes a sleep

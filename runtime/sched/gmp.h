@@ -16,6 +16,7 @@
 #include "runtime/sched/park.h"
 #include "runtime/sched/proc.h"
 #include "runtime/sched/runq.h"
+#include "runtime/sched/switch.h"
 #include "runtime/sched/timer.h"
 #include "runtime/sched/usual.h"
 #include <pthread.h>
@@ -49,8 +50,9 @@ enum steal_reason { STEAL_EMPTY, STEAL_IDLE, STEAL_LONG, STEAL_REASONS };
 /* The no-preempt count: runtime's in the low half, the program's (rt_nopreempt_begin) above. */
 enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
 
-/* Of who is about to run: it was wired to a thread; its wait for a turn is timed. */
-enum { MARK_PINNED = 1, MARK_TIMED = 2 };
+/* What is special about a G's turns: it is wired to a thread; its wait for one is timed; it has
+ * floating-point control words of its own. */
+enum { MARK_PINNED = 1, MARK_TIMED = 2, MARK_FPU = 4 };
 
 struct g {
     // all that a switch touches
@@ -65,9 +67,9 @@ struct g {
     _Atomic uint8_t away;     // enum g_away: look before running it; spill.h
     bool urgent;              // const while it lives
     bool goes_round;          // const while it lives: when readied, not by the short way to `next`
-    bool was_sliced;          // itself: stopped once since it took its first lock
-    uint8_t marks;            // MARK_...: what is special about its next turn; who has it
-    uint32_t locks;           // itself: rt_mutexes it holds
+    uint8_t marks;            // MARK_...; who has it
+    uint32_t taken, given;    // itself: rt_mutexes, in all; it holds the difference
+    uint32_t sliced;          // itself: when a slice ended while it held some: `given` + 1
     struct m *pinned_m;       // itself; NULL: runs anywhere
     _Atomic int64_t since_ns; // parked since, by the coarse clock
     int64_t ready_ns;         // inspect/trace.h: queued since, when that is timed; else 0
@@ -81,8 +83,9 @@ struct g {
     struct g_wait wait;
     void *defers; // itself: panic/, innermost scope; NULL at its end
 
-    void *tries;   // the same of rt_try
-    uint32_t pins; // itself
+    void *tries;            // the same of rt_try
+    uint32_t pins;          // itself
+    struct fpu_control fpu; // itself: while off the CPU, with MARK_FPU
     struct rt_timer sleep;
 #if defined(RT_ASAN) || defined(RT_TSAN)
     void *fiber; // TSan's fiber, ASan's fake stack
@@ -93,6 +96,7 @@ struct g {
 enum left {
     LEFT_NOTHING,
     LEFT_YIELD,
+    LEFT_IN_RING, // it yielded, and that is done
     LEFT_PARK,
     LEFT_PARK_UNLOCKING, // commit_arg is the lock, nothing else is to be done
     LEFT_EXIT,
@@ -249,7 +253,8 @@ int64_t sched_now_ns(void);
  * Context: signal-safe; its own thread. */
 static inline bool g_is_let_go_on(const struct g *gp, uint8_t kind)
 {
-    return gp->locks > 0 && (kind == PREEMPT_NEED || (kind == PREEMPT_SLICE && gp->was_sliced));
+    return gp->taken != gp->given &&
+           (kind == PREEMPT_NEED || (kind == PREEMPT_SLICE && gp->sliced == gp->given + 1));
 }
 
 /* Honour a pending request for preemption, unless it is held off. At the exit of runtime calls. */

@@ -7,6 +7,17 @@
 /* g_self, without a call. */
 static inline struct g *g_here(void) { return stack_g_of((uintptr_t)__builtin_frame_address(0)); }
 
+/* The M of the only P. */
+static inline struct m *m_solo(void) { return load_relaxed(&sched.ps->m); }
+
+/* g_here, where there is a P. By the stack pointer the next turn could not begin before the last has
+ * loaded it; what a solo P has is found without.  Context: with a P. */
+static inline struct g *g_running(void)
+{
+    return likely(is_solo()) ? load_relaxed(&m_solo()->cur) : g_here();
+}
+static inline struct m *m_running(struct g *gp) { return likely(is_solo()) ? m_solo() : gp->m; }
+
 /* sched_ready, by the goroutine `self` (or NULL: whoever calls finds out). */
 void g_ready(struct g *self, struct g *gp);
 /* Park, for the commonest commit: release `lock` (of sync/), under which `self` was queued. */
@@ -24,7 +35,7 @@ static inline void g_exit_call(struct g *gp)
 static inline void g_lock_taken_by(struct g *gp)
 {
     if (gp)
-        gp->locks++;
+        gp->taken++;
     atomic_signal_fence(memory_order_seq_cst);
 }
 static inline void g_lock_given_by(struct g *gp)
@@ -32,7 +43,6 @@ static inline void g_lock_given_by(struct g *gp)
     atomic_signal_fence(memory_order_seq_cst);
     if (!gp)
         return;
-    assert(gp->locks > 0); // whoever unlocks is the one who locked
-    if (--gp->locks == 0)
-        gp->was_sliced = false;
+    assert(gp->given != gp->taken); // whoever unlocks is the one who locked
+    gp->given++;
 }

@@ -6,7 +6,10 @@
  *
  * Whoever is runnable runs within a bounded number of turns of the P it is queued on:
  *   1. Every turn of a P is counted, on the fast path (pick_fast) or here, pinned ones too, so the
- *      global queue gives one at least every 61 turns. It is a FIFO.
+ *      global queue gives one at least every 61 turns, and as many as the ring has room for when
+ *      that is not half full. It is a FIFO. While it holds some, a busy P looks for new events at
+ *      most once a millisecond: else what connections in a closed loop bring would keep the ring
+ *      full, and those that overflowed it away.
  *   2. No two urgent turns follow each other while somebody else is runnable, but in a burst, which
  *      holds what one look at timers and poller readied and comes only after somebody ran for
  *      100 us.
@@ -31,7 +34,8 @@
 #include <assert.h>
 
 enum {
-    POLL_EVERY_NS = 100 * 1000, // by a P that never runs out of work
+    POLL_EVERY_NS = 100 * 1000,   // by a P that never runs out of work
+    POLL_BEHIND_NS = 1000 * 1000, // the same, while the global queue holds some
     LONG_QUEUE = 64,
     LONG_IDLE_NS = 10 * 1000 * 1000,
 };
@@ -271,10 +275,11 @@ static struct g *find(struct m *m)
             run_timers(p, now);
         if (slow_turn) {
             p->until_slow = P_SLOW_TURN;
-            if (now - load_relaxed(&sched.last_poll_ns) > POLL_EVERY_NS)
+            int64_t polled = now - load_relaxed(&sched.last_poll_ns);
+            if (polled > (globq_len() > 0 ? POLL_BEHIND_NS : POLL_EVERY_NS))
                 idle_poll(m);
             steal_from_long(m);
-            if ((gp = globq_get(p, 0))) {
+            if ((gp = globq_get(p, runq_len(&p->ring) < RUNQ_SLOTS / 2))) {
                 loop_begin_slice(p, 0);
                 return gp;
             }

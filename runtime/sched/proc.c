@@ -22,7 +22,7 @@
 #include <errno.h>
 
 struct sched sched;
-_Atomic uint32_t sched_unusual __attribute__((visibility("hidden")));
+_Atomic uint32_t sched_unusual __attribute__((visibility("hidden"))) = UNUSUAL_MANY_PS;
 
 enum { ID_BLOCK = 256, RANDOM_YIELD_EVERY = 4 };
 
@@ -72,9 +72,9 @@ void g_honour_pending(struct g *gp)
 
 void g_check_preempt(void) { g_exit_call(g_here()); }
 
-void g_lock_taken(void) { g_lock_taken_by(g_here()); }
+void g_lock_taken(void) { g_lock_taken_by(g_running()); }
 
-void g_lock_forgotten(void) { g_lock_given_by(g_here()); }
+void g_lock_forgotten(void) { g_lock_given_by(g_running()); }
 
 void g_lock_dropped(void)
 {
@@ -220,18 +220,21 @@ __attribute__((noinline)) static void finish_rest(struct m *m, struct g *gp, enu
         return;
     case LEFT_NOTHING:
     case LEFT_YIELD:
+    case LEFT_IN_RING:
     case LEFT_EXIT:
     case LEFT_PARK_UNLOCKING:
         return;
     }
 }
 
-static inline __attribute__((always_inline)) void finish(struct m *m, struct g *self)
+static inline __attribute__((always_inline)) void finish(struct m *m)
 {
     enum left left = m->left;
     struct g *gp = m->left_g;
     if (left == LEFT_PARK_UNLOCKING) {
         finish_park_unlocking(m, gp);
+    } else if (left == LEFT_IN_RING) {
+        store_relaxed(&gp->status, G_RUNNABLE); // now it looks like one
     } else if (left == LEFT_YIELD) {
         finish_yield(m, gp);
     } else if (left == LEFT_EXIT) {
@@ -239,6 +242,7 @@ static inline __attribute__((always_inline)) void finish(struct m *m, struct g *
     } else if (left != LEFT_NOTHING) {
         // The commit of the one who left runs on the stack of the one who arrives: its unlocks lower
         // the wrong count, and must not preempt here.
+        struct g *self = load_relaxed(&m->cur);
         uint32_t count = self ? self->nopreempt : 0;
         if (self)
             self->nopreempt = count + NOPREEMPT_USER / 2;
@@ -250,38 +254,66 @@ static inline __attribute__((always_inline)) void finish(struct m *m, struct g *
 
 void life_arrive(struct m *m)
 {
-    finish(m, NULL);
+    finish(m);
     m->left = LEFT_NOTHING;
 }
 
-/* Show gp to whoever watches, wait for its stack. */
+/* ---- floating-point control words ---- */
+
+void rt_keep_fpu_control(void)
+{
+    struct g *gp = g_self();
+    assert(gp);
+    gp->marks |= MARK_FPU;
+}
+
+__attribute__((noinline)) static void leave_control(struct g *gp)
+{
+    if (!(gp->marks & MARK_FPU))
+        return;
+    gp->fpu = fpu_get_control();
+    fpu_set_control(fpu_usual);
+}
+
+/* gp is about to leave its M. */
+static inline void leaving(struct g *gp)
+{
+    if (unlikely(gp->marks))
+        leave_control(gp);
+}
+
+/* ---- who goes on ---- */
+
+/* Show gp to whoever watches, wait for its stack, load what is its own. */
 __attribute__((noinline)) static void prepare(struct m *m, struct g *gp)
 {
+    if (gp->marks & MARK_FPU)
+        fpu_set_control(gp->fpu);
     if (load_acquire(&gp->away) != AWAY_NOT)
         stack_bring_back(gp);
     stop_before_run(gp);
     trace_run(m, gp);
 }
 
-static inline void switch_in(struct m *m, struct g *gp, uint8_t first_pending)
+static inline void switch_in(struct m *m, struct p *p, struct g *gp, uint8_t first_pending)
 {
     gp->m = m;
     store_relaxed(&gp->status, G_RUNNING);
     store_relaxed(&gp->preempt_pending, first_pending);
-    count_up(&m->p->switches, 1);
+    count_up(&p->switches, 1);
     store_relaxed(&m->cur, gp);
 }
 
 void life_switch_in(struct m *m, struct g *gp)
 {
     prepare(m, gp);
-    switch_in(m, gp, is_unusual(UNUSUAL_YIELDS) ? PREEMPT_AT_RANDOM : PREEMPT_NONE);
+    switch_in(m, m->p, gp, is_unusual(UNUSUAL_YIELDS) ? PREEMPT_AT_RANDOM : PREEMPT_NONE);
 }
 
 /* Who may go on at once, or NULL: let the scheduler decide. */
-static inline __attribute__((always_inline)) struct g *pick_fast(struct m *m, bool solo)
+static inline __attribute__((always_inline)) struct g *pick_fast(struct m *m, struct p *p,
+                                                                 bool solo)
 {
-    struct p *p = m->p;
     assert(p->until_slow > 0);
     // attention is up when the run ends
     if (unlikely(--p->until_slow == 0 || load_relaxed(&p->attention) || m->pinned_g))
@@ -297,51 +329,74 @@ static bool is_for_loop(struct m *m, struct g *gp)
     return gp->marks & MARK_PINNED;
 }
 
-/* The same turn, with all that may be unusual about it. */
-__attribute__((noinline)) static struct g *next_unusual(struct m *m, struct g *gp, enum left how)
-{
-    trace_stop(m, gp, how == LEFT_PARK_UNLOCKING ? LEFT_PARK : how);
-    struct g *to = is_unusual(UNUSUAL_WORLD) ? NULL : pick_fast(m, is_solo());
-    if (!to || is_for_loop(m, to))
-        return NULL;
-    life_switch_in(m, to);
-    return to;
-}
-
-/* gp leaves: who goes on, all prepared, or NULL. */
-static inline __attribute__((always_inline)) struct g *next_turn(struct m *m, struct g *gp,
-                                                                 enum left how)
+/* gp leaves: who goes on, all prepared, or NULL. `usual`: nothing is unusual. */
+static inline __attribute__((always_inline)) struct g *
+next_turn(struct m *m, struct p *p, struct g *gp, enum left how, bool usual)
 {
     m->left = how;
     m->left_g = gp;
-    uint32_t unusual = load_relaxed(&sched_unusual);
-    struct g *to;
-    if (unlikely(unusual & ~(uint32_t)UNUSUAL_MANY_PS)) {
-        to = next_unusual(m, gp, how);
-    } else if (likely(to = pick_fast(m, !unusual))) {
-        if (unlikely(load_acquire(&to->away) | to->marks)) {
-            if (is_for_loop(m, to))
-                to = NULL;
-            else
-                prepare(m, to);
-        }
-        if (likely(to))
-            switch_in(m, to, PREEMPT_NONE);
+    struct g *to = pick_fast(m, p, usual);
+    if (likely(to) && unlikely(load_acquire(&to->away) | to->marks)) {
+        if (is_for_loop(m, to))
+            to = NULL;
+        else
+            prepare(m, to);
     }
-    if (unlikely(!to))
+    if (unlikely(!to)) {
+        store_relaxed(&m->cur, NULL);
+        return NULL;
+    }
+    // Done before it is off its stack: nobody else could run it.
+    if (usual && how == LEFT_YIELD && likely(runq_put(&p->ring, gp)))
+        m->left = LEFT_IN_RING;
+    switch_in(m, p, to, PREEMPT_NONE);
+    return to;
+}
+
+__attribute__((noinline)) static struct g *next_turn_unusual(struct m *m, struct g *gp,
+                                                             enum left how)
+{
+    struct g *to = NULL;
+    if (load_relaxed(&sched_unusual) == UNUSUAL_MANY_PS)
+        return next_turn(m, m->p, gp, how, false);
+    m->left = how;
+    m->left_g = gp;
+    trace_stop(m, gp, how == LEFT_PARK_UNLOCKING ? LEFT_PARK : how);
+    if (!is_unusual(UNUSUAL_WORLD))
+        to = pick_fast(m, m->p, is_solo());
+    if (to && is_for_loop(m, to))
+        to = NULL;
+    if (to)
+        life_switch_in(m, to);
+    else
         store_relaxed(&m->cur, NULL);
     return to;
+}
+
+static inline __attribute__((always_inline)) struct g *who_is_next(struct m *m, struct g *gp,
+                                                                   enum left how)
+{
+    return likely(!load_relaxed(&sched_unusual)) ? next_turn(m, sched.ps, gp, how, true)
+                                                 : next_turn_unusual(m, gp, how);
+}
+
+/* From here on nothing of before the switch is in a register, or worth one: m may be another. */
+static inline __attribute__((always_inline)) void arrived(void)
+{
+    struct m *m = likely(is_solo()) ? m_solo() : g_here()->m;
+    fiber_acquire(g_here());
+    finish(m);
+    quiet_end();
 }
 
 static inline __attribute__((always_inline)) void leave(struct g *gp, struct m *m, enum left how)
 {
     fiber_release(gp); // to the end of the run
     quiet_begin();
-    struct g *to = next_turn(m, gp, how);
+    leaving(gp);
+    struct g *to = who_is_next(m, gp, how);
     fiber_switch(&gp->sp, gp, false, likely(to) ? to->sp : m->g0_sp, to, m);
-    fiber_acquire(gp);
-    finish(gp->m, gp);
-    quiet_end();
+    arrived();
 }
 
 /* Not instrumented, as it never returns: the slot's fiber would keep the frame for its next life. */
@@ -349,7 +404,9 @@ FIBER_ENDS _Noreturn static inline void leave_for_good(struct g *gp)
 {
     struct m *m = gp->m;
     fiber_release(gp);
-    struct g *to = next_turn(m, gp, LEFT_EXIT);
+    leaving(gp);
+    gp->marks = 0;
+    struct g *to = who_is_next(m, gp, LEFT_EXIT);
     fiber_end(&gp->sp, gp, to ? to->sp : m->g0_sp, to, m);
 }
 
@@ -359,7 +416,7 @@ FIBER_ENDS void goroutine_main(void)
     fiber_started(gp);
     quiet_begin();
     fiber_acquire(gp);
-    finish(gp->m, gp);
+    finish(gp->m);
     quiet_end();
     gp->fn(gp->arg);
     gp = g_here();
@@ -368,7 +425,6 @@ FIBER_ENDS void goroutine_main(void)
     if (unlikely(gp->pinned_m)) {
         gp->pinned_m->pinned_g = NULL;
         gp->pinned_m = NULL;
-        gp->marks &= (uint8_t)~MARK_PINNED;
         gp->pins = 0;
     } else if (unlikely(sched.simulated)) {
         gp->pins = 0;
@@ -412,8 +468,7 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
     assert(gp->nopreempt == 0);
     assert(!gp->pinned_m);
     store_relaxed(&gp->parking, NOT_PARKED);
-    gp->was_sliced = false;
-    gp->locks = 0;
+    gp->taken = gp->given = gp->sliced = 0;
     gp->id = new_id(p);
     gp->urgent = urgent;
     gp->goes_round = urgent || sched.simulated;
@@ -444,10 +499,10 @@ static inline void queue_new(struct p *p, struct g *gp)
 static inline int start(const char *name, void (*fn)(void *arg), void *arg, bool urgent, void *from)
 {
     assert(fn);
-    struct g *self = g_here();
+    struct g *self = g_running();
     assert(self);
     quiet_begin();
-    struct p *p = self->m->p;
+    struct p *p = m_running(self)->p;
     struct g *gp = life_new(p, name, fn, arg, urgent, from);
     if (likely(gp)) {
         fiber_release(gp);
@@ -507,13 +562,13 @@ void sched_park(bool (*commit)(struct g *gp, void *arg), void *arg, enum park_re
     quiet_end();
     begin_park(gp, m, reason);
     leave(gp, m, LEFT_PARK);
-    gp->nopreempt = 0; // commit's unlocks happened on another stack
+    g_running()->nopreempt = 0; // commit's unlocks happened on another stack
 }
 
 void g_park_unlocking(struct g *gp, _Atomic uint32_t *lock, enum park_reason reason)
 {
     assert(gp->nopreempt == 0); // rt_nopreempt_begin forbids parking
-    struct m *m = gp->m;
+    struct m *m = m_running(gp);
     quiet_begin();
     m->commit_arg = lock;
     quiet_end();
@@ -582,14 +637,13 @@ static inline __attribute__((always_inline)) bool ready_usual(struct g *self, st
     if (unlikely(load_relaxed(&sched_unusual) || !self || load_relaxed(&gp->parking) != PARKED ||
                  gp->goes_round))
         return false;
-    struct m *m = self->m;
-    struct p *p = m->p;
+    struct p *p = sched.ps;
     if (unlikely(load_relaxed(&p->next)))
         return false;
     // (B) for the only P: nobody else readies it, and who holds its stack is seen by spill.h's (C).
     store_relaxed(&gp->parking, NOT_PARKED);
     store_relaxed(&gp->status, G_RUNNABLE);
-    trace_count_ready(m, gp);
+    trace_count_ready(m_solo(), gp);
     store_release(&p->next, gp);
     return true;
 }
@@ -617,10 +671,10 @@ void sched_ready(struct g *gp)
 
 void rt_yield(void)
 {
-    struct g *gp = g_here();
+    struct g *gp = g_running();
     assert(gp);
     assert(gp->nopreempt == 0);
-    leave(gp, gp->m, LEFT_YIELD);
+    leave(gp, m_running(gp), LEFT_YIELD);
 }
 
 void preempt_injected(void *frame)
@@ -637,7 +691,8 @@ void preempt_switch(void)
     assert(gp->nopreempt == 0);
     uint8_t kind = load_relaxed(&gp->preempt_pending);
     store_relaxed(&gp->preempt_pending, PREEMPT_NONE);
-    gp->was_sliced = gp->locks > 0;
+    if (gp->taken != gp->given)
+        gp->sliced = gp->given + 1;
     leave(gp, gp->m, kind == PREEMPT_NEED ? LEFT_NEEDED : LEFT_PREEMPTED);
 }
 
@@ -675,12 +730,13 @@ void life_no_p(struct g *gp)
     struct m *m = gp->m;
     fiber_release(gp);
     quiet_begin();
+    leaving(gp);
     m->left = LEFT_NO_P;
     m->left_g = gp;
     trace_stop(m, gp, LEFT_NO_P);
     store_relaxed(&m->cur, NULL);
     fiber_switch(&gp->sp, gp, false, m->g0_sp, NULL, m);
     fiber_acquire(gp);
-    finish(gp->m, gp);
+    finish(gp->m);
     quiet_end();
 }

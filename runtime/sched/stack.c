@@ -1,7 +1,7 @@
 /* sched/stack.c: reserving, guarding and reusing goroutine stacks.
  *
  * A free G has no saved stack pointer, so `sp` links batches; its link `next` is that of the batch it
- * is in, and `locks` of a batch's first one counts it. */
+ * is in, and `taken` of a batch's first one counts it. */
 #include "runtime/sched/stack.h"
 #include "runtime/sched/spill.h"
 #include <assert.h>
@@ -269,7 +269,7 @@ static void count_shared(int64_t warm, int64_t all)
 
 static void give_batch(struct g *batch, uint32_t count)
 {
-    batch->locks = count;
+    batch->taken = count;
     spin_lock(&arena.shared_lock);
     push_batch(&arena.warm, batch);
     count_shared(count, count);
@@ -286,13 +286,13 @@ static bool take_batch(struct p *p)
     struct g **list = is_warm ? &arena.warm : &arena.cold, *batch = *list;
     if (batch) {
         *list = next_batch(batch);
-        count_shared(is_warm ? -(int64_t)batch->locks : 0, -(int64_t)batch->locks);
+        count_shared(is_warm ? -(int64_t)batch->taken : 0, -(int64_t)batch->taken);
     }
     spin_unlock(&arena.shared_lock);
     if (!batch)
         return false;
     p->free = batch;
-    p->free_count = batch->locks;
+    p->free_count = batch->taken;
     if (!is_warm && p->fresh_streak >= STACK_BATCH) // somebody starts many
         for (struct g *gp = batch; gp; gp = gp->next)
             populate(gp);
@@ -377,7 +377,7 @@ static struct g *take_unneeded(uint32_t most)
     struct g *batch = arena.warm_count > most ? arena.warm : NULL;
     if (batch) {
         arena.warm = next_batch(batch);
-        count_shared(-(int64_t)batch->locks, -(int64_t)batch->locks);
+        count_shared(-(int64_t)batch->taken, -(int64_t)batch->taken);
     }
     spin_unlock(&arena.shared_lock);
     return batch;
@@ -389,7 +389,7 @@ static void cool(struct g *batch)
         stack_drop_pages(stack_slot_of(gp) + STACK_GUARD, STACK_ROOM);
     spin_lock(&arena.shared_lock);
     push_batch(&arena.cold, batch);
-    count_shared(0, batch->locks);
+    count_shared(0, batch->taken);
     spin_unlock(&arena.shared_lock);
 }
 

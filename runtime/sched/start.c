@@ -98,6 +98,7 @@ static void *m_thread(void *arg)
     struct m *m = arg;
     prctl(PR_SET_TIMERSLACK, 1UL); // timers come 50 us late otherwise
     m->tid = (pid_t)syscall(SYS_gettid);
+    fpu_set_control(fpu_usual); // a thread inherits its maker's
     m_set_self(m);
     fiber_thread(m);
     preempt_thread_start(m);
@@ -277,6 +278,7 @@ static void forget_state(void)
     store_relaxed(&sched.preempted_slice, 0);
     store_relaxed(&sched.preempted_need, 0);
     store_relaxed(&sched.preempt_refused, 0);
+    set_unusual(UNUSUAL_MANY_PS, true); // procs.c knows better
     globq_clear();
     loop_sim_reset();
 }

@@ -2,8 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-/* Save where we are and the floating-point control words on this stack, its pointer in *save, and go
- * on where `to` was saved. Returns when somebody switches back, perhaps on another thread. The
+/* Save where we are on this stack, its pointer in *save, and go on where `to` was saved. Returns when somebody switches back, perhaps on another thread. The
  * registers are the compiler's to save, in the frame of the function this is expanded in: it keeps
  * none across, but rbp. That function calls others, too, so nothing of it lies below its stack
  * pointer. */
@@ -26,12 +25,30 @@ void goroutine_first(void);
 _Noreturn void goroutine_main(void);
 static inline void *switch_new_stack(void *top)
 {
-    uint64_t *at = (uint64_t *)top - 3;
-    at[0] = (uint64_t)0x037f << 32 | 0x1f80; // as the ABI wants them at a program's start
-    at[1] = 0;                               // rbp: the frame chain ends here
-    at[2] = (uint64_t)(uintptr_t)goroutine_first;
+    uint64_t *at = (uint64_t *)top - 2;
+    at[0] = 0; // rbp: the frame chain ends here
+    at[1] = (uint64_t)(uintptr_t)goroutine_first;
     return at;
 }
+
+/* The control words of floating point: rounding, traps, denormals. Those of a program's start are the
+ * usual ones, which everybody finds who has not asked for his own. */
+struct fpu_control {
+    uint16_t mxcsr, x87; // all of MXCSR that has a meaning to programs
+};
+static inline struct fpu_control fpu_get_control(void)
+{
+    uint32_t mxcsr;
+    uint16_t x87;
+    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(x87));
+    return (struct fpu_control){.mxcsr = (uint16_t)mxcsr, .x87 = x87};
+}
+static inline void fpu_set_control(struct fpu_control c)
+{
+    uint32_t mxcsr = c.mxcsr;
+    __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(c.x87));
+}
+static const struct fpu_control fpu_usual = {.mxcsr = 0x1f80, .x87 = 0x037f};
 
 /* Where the signal handler makes an interrupted goroutine go on: as if it had called this at that
  * instruction. Saves everything, calls preempt_injected(), restores everything. */

@@ -3,11 +3,9 @@
  *
  * A saved stack, from the pointer upward (inspect/glance.c, the gdb script and switch_new_stack know
  * it, too):
- *     0   MXCSR, x87 control word      8   rbp      16  where to go on
- * What else a function may expect to keep, the caller has saved (switch.h).
- *
- * The x87 control word is dear to read, and whoever changes it (fesetround) changes MXCSR too: so it
- * is kept only by one whose MXCSR is not as at a program's start. */
+ *     0   rbp      8   where to go on
+ * What else a function may expect to keep, the caller has saved (switch.h). The control words of
+ * floating point are not touched: to read MXCSR alone takes longer than all the rest of a switch. */
     .text
 
     .globl switch_stack
@@ -20,36 +18,12 @@ switch_stack:
     push %rbp
     .cfi_adjust_cfa_offset 8
     .cfi_rel_offset %rbp, 0
-    sub $8, %rsp
-    .cfi_adjust_cfa_offset 8
-    stmxcsr (%rsp)
-    mov (%rsp), %eax
-    movl $0x037f, 4(%rsp)
-    and $0xffc0, %eax           /* control; the status bits belong to nobody across a call */
-    cmp $0x1f80, %eax
-    jne 2f
     mov %rsp, (%rdi)
     mov %rsi, %rsp
-    .cfi_remember_state
-.Lgo_on:                        /* MXCSR is as at a program's start */
-    mov (%rsp), %eax
-    and $0xffc0, %eax
-    cmp $0x1f80, %eax
-    jne .Lload
-1:  add $8, %rsp
-    .cfi_adjust_cfa_offset -8
     pop %rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore %rbp
     ret
-    .cfi_restore_state
-2:  fnstcw 4(%rsp)
-    mov %rsp, (%rdi)
-    mov %rsi, %rsp
-.Lload:
-    ldmxcsr (%rsp)
-    fldcw 4(%rsp)
-    jmp 1b
     .cfi_endproc
     .size switch_stack, .-switch_stack
 
@@ -63,12 +37,8 @@ switch_away:
     .cfi_undefined %rip
     endbr64
     mov %rdi, %rsp
-    stmxcsr -8(%rsp)            /* below a saved stack lies nothing */
-    mov -8(%rsp), %eax
-    and $0xffc0, %eax
-    cmp $0x1f80, %eax
-    jne .Lload
-    jmp .Lgo_on
+    pop %rbp
+    ret
     .cfi_endproc
     .size switch_away, .-switch_away
 
@@ -159,7 +129,8 @@ preempt_entry:
     vzeroupper                  /* or every SSE instruction from here on would pay */
     jmp 3f
 1:  fxsave64 (%rsp)
-3:  fninit                      /* the x87 stack is empty at every call: whoever runs next relies on it */
+3:  fninit                      /* whoever runs next relies on an empty x87 stack and usual control words */
+    ldmxcsr usual_mxcsr(%rip)
     mov %rbp, %rdi
     call preempt_injected
     mov preempt_save_mask(%rip), %eax
@@ -206,4 +177,8 @@ preempt_entry:
     .cfi_endproc
     .size preempt_entry, .-preempt_entry
 
+    .section .rodata
+    .p2align 2
+usual_mxcsr:
+    .long 0x1f80
     .section .note.GNU-stack, "", @progbits

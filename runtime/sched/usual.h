@@ -30,7 +30,7 @@ static inline bool is_unusual(uint32_t what)
 void set_unusual(uint32_t what, bool on);
 
 /* Context: with a P. */
-static inline bool is_solo(void) { return !(load_relaxed(&sched_unusual) & UNUSUAL_MANY_PS); }
+static inline bool is_solo(void) { return !is_unusual(UNUSUAL_MANY_PS); }
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

@@ -116,7 +116,7 @@ static inline int wait_in(struct rt_chan *c, struct rt_waitq *q, void *value,
                           enum park_reason reason)
 {
     struct rt_waiter w;
-    struct g *self = g_here();
+    struct g *self = g_running();
     assert(self); // only goroutines wait
     waiter_init(&w, self, NULL);
     w.value = value;
@@ -141,7 +141,7 @@ __attribute__((noinline)) static int wait_in_until(struct rt_chan *c, struct rt_
 /* The end of a call that did not wait. */
 static inline int leave(struct rt_chan *c, struct rt_waiter *wake, int err)
 {
-    struct g *self = g_here();
+    struct g *self = g_running();
     waitq_unlock(&c->lock);
     if (wake)
         g_ready(self, wake->gp);

@@ -26,7 +26,7 @@ void rt_cond_signal(struct rt_cond *c)
     waitq_unlock(&c->waiters.lock);
     if (w)
         wait_wake(w);
-    g_exit_call(g_here());
+    g_exit_call(g_running());
 }
 
 void rt_cond_broadcast(struct rt_cond *c)

@@ -71,7 +71,7 @@ void rt_mutex_lock(struct rt_mutex *m)
 {
     uint32_t none = 0;
     g_lock_taken_by(g_here());
-    if (is_solo()) {
+    if (likely(is_solo())) {
         if (likely(load_relaxed(&m->word) == 0)) {
             store_relaxed(&m->word, LOCKED);
             return;
@@ -121,7 +121,7 @@ void rt_mutex_unlock(struct rt_mutex *m)
 {
     struct g *gp = g_here();
     uint32_t word = LOCKED;
-    if (is_solo()) {
+    if (likely(is_solo())) {
         if (likely(load_relaxed(&m->word) == LOCKED))
             store_relaxed(&m->word, 0);
         else

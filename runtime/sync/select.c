@@ -234,7 +234,7 @@ int rt_select(struct rt_case *cases, int count, int64_t deadline_ns)
     if (is_solo()) {
         int pos = go_on_solo(cases, count);
         if (pos >= 0 || (pos == -EAGAIN && deadline_ns == 0)) {
-            g_exit_call(g_here());
+            g_exit_call(g_running());
             return pos;
         }
     }

@@ -53,5 +53,5 @@ void rt_sem_release(struct rt_sem *s, int64_t n)
     waitq_lock(&s->waiters.lock);
     s->count += n;
     grant_and_unlock(s);
-    g_exit_call(g_here());
+    g_exit_call(g_running());
 }

@@ -14,7 +14,7 @@ static inline void add(struct rt_waitgroup *w, int64_t n)
     waitq_unlock(&w->waiters.lock); // the last touch: a waiter may free it now
     if (list)
         wait_wake_all(list);
-    g_exit_call(g_here());
+    g_exit_call(g_running());
 }
 
 void rt_waitgroup_add(struct rt_waitgroup *w, int64_t n) { add(w, n); }

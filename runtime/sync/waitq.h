@@ -64,7 +64,7 @@ void waitq_lock_slow(_Atomic uint32_t *lock);
 static inline void waitq_lock(_Atomic uint32_t *lock)
 {
     uint32_t free = 0;
-    if (is_solo())
+    if (likely(is_solo()))
         return;
     if (unlikely(!atomic_compare_exchange_strong_explicit(lock, &free, 1, memory_order_acquire,
                                                           memory_order_relaxed)))
@@ -111,7 +111,7 @@ void wait_wake_all(struct rt_waiter *list);
 /* A wait of the calling goroutine, which several may end. */
 static inline void wait_init(struct rt_wait *wait)
 {
-    wait->gp = g_here();
+    wait->gp = g_running();
     assert(wait->gp); // only goroutines wait
     atomic_init(&wait->state, WAIT_ARMING);
     wait->timer.heap = NULL;
@@ -127,7 +127,7 @@ static inline void waiter_init(struct rt_waiter *w, struct g *self, struct rt_wa
 /* The only waiter of its goroutine: with a deadline `wait` is made, too. */
 static inline void waiter_init_until(struct rt_waiter *w, struct rt_wait *wait, int64_t deadline_ns)
 {
-    struct g *self = g_here();
+    struct g *self = g_running();
     assert(self); // only goroutines wait
     if (deadline_ns != RT_FOREVER)
         wait_init(wait);

@@ -174,9 +174,10 @@ static void arith_expect(void)
             ariths[i].want[k] = ariths[i].compute(arith_seed(k));
 }
 
-/* A goroutine's control words are its own across a switch that it asks for, too. */
+/* The control words of a goroutine that asks for it are its own across a switch, too. */
 static bool control_words_stay(struct tortured *t)
 {
+    rt_keep_fpu_control();
     unsigned mxcsr = _mm_getcsr(), mxcsr_here = mxcsr ^ 0x6000u;
     uint16_t fpu, fpu_here = 0x0a7f, fpu_after;
     __asm__ volatile("fnstcw %0" : "=m"(fpu));

@@ -4,8 +4,9 @@
  *
  * Each connection has one request of 64 bytes in flight; one thread on epoll, 0.3 s of warm-up, 2 s
  * counted. Every answer is compared with what was sent. The server prints "port N" when it listens.
- * Prints requests (a second), latency_p50, latency_p99, latency_max, and server_cpu: what the server
- * used of the CPUs for one request, user and kernel, which other load beside does not change much.
+ * Prints requests (a second), latency_p50, latency_p99, latency_max; server_cpu: what the server used
+ * of the CPUs for one request, user and kernel, which other load beside does not change much; fewest
+ * and most: the answers of the connection that got the fewest and the most, of the mean.
  * No runtime in here. */
 #include "tests/bench/runtime/bench.h"
 #include <errno.h>
@@ -27,6 +28,7 @@ struct client {
     uint32_t have;   // bytes of the answer
     uint64_t number; // of the request in flight, and its content
     int64_t sent_ns;
+    uint32_t answers; // that were counted
 };
 
 struct load {
@@ -105,8 +107,10 @@ static void answered(struct load *l, struct client *c)
     c->have += (uint32_t)n;
     if (c->have < MESSAGE)
         return;
-    if (l->counts && l->samples < SAMPLES_MAX)
+    if (l->counts && l->samples < SAMPLES_MAX) {
         l->latency_ns[l->samples++] = bench_clock_ns() - c->sent_ns;
+        c->answers++;
+    }
     ask(l, c);
 }
 
@@ -130,6 +134,20 @@ static void run_until(struct load *l, int64_t until_ns)
         for (int i = 0; i < n; i++)
             answered(l, &l->clients[events[i].data.u32]);
     }
+}
+
+/* In per cent of the mean; 100 and 100 would be all alike. */
+static void print_shares(const struct load *l)
+{
+    uint32_t fewest = UINT32_MAX, most = 0;
+    for (int i = 0; i < l->count; i++) {
+        uint32_t answers = l->clients[i].answers;
+        fewest = answers < fewest ? answers : fewest;
+        most = answers > most ? answers : most;
+    }
+    double mean = (double)l->samples / l->count;
+    bench_figure("fewest", mean > 0 ? fewest / mean * 100 : 0, "%");
+    bench_figure("most", mean > 0 ? most / mean * 100 : 0, "%");
 }
 
 static void connect_all(struct load *l, int port)
@@ -184,6 +202,7 @@ int main(int argc, char **argv)
     bench_figure("requests", (double)l.samples / seconds, "req/s");
     bench_latencies("latency", l.latency_ns, l.samples);
     bench_figure("server_cpu", (double)cpu / (double)l.samples, "ns");
+    print_shares(&l);
     kill(l.server, SIGKILL);
     waitpid(l.server, &status, 0);
     return 0;

@@ -51,6 +51,8 @@ static void find_disk(struct lab *lab)
     if (run_tool(argv, log, said, sizeof said, &why) == 0 && strchr(said, '\n')) {
         const char *line = strchr(said, '\n') + 1;
         size_t n = 0;
+        if (*line == '-') // a root that was changed to knows no device
+            line = "unknown";
         for (; *line && n + 1 < sizeof lab->disk_text; line++) // runs of spaces become one
             if (*line != ' ' || (n && lab->disk_text[n - 1] != ' '))
                 lab->disk_text[n++] = *line;

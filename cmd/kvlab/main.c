@@ -221,8 +221,9 @@ static void run_experiment(struct lab *lab, const struct experiment *e)
         fprintf(stderr, "kvlab: %s: %s\n", e->name,
                 outcome == OUTCOME_FAILED ? why.text : "a check does not hold (see the report)");
     }
-    rt_string_printf(&s->setup, "%sThe experiment took %.0f s.", s->setup.len ? " " : "",
-                     (double)(rt_now_ns() - started) / 1e9);
+    if (outcome != OUTCOME_SKIPPED)
+        rt_string_printf(&s->setup, "%sThe experiment took %.0f s.", s->setup.len ? " " : "",
+                         (double)(rt_now_ns() - started) / 1e9);
 }
 
 static int run_all(struct lab *lab)

@@ -67,7 +67,7 @@ static void head(const struct plot *p, struct rt_string *out)
     if (p->kind == PLOT_POINTS)
         rt_string_printf(out, "set xrange [0:*]\n");
     if (p->log_y)
-        rt_string_printf(out, "set logscale y\n");
+        rt_string_printf(out, "set logscale y\nset format y \"%%g\"\n");
     else
         rt_string_printf(out, "set yrange [0:*]\n");
     if (p->y2_label) {

@@ -233,8 +233,8 @@ static inline __attribute__((always_inline)) void finish(struct m *m)
     struct g *gp = m->left_g;
     if (left == LEFT_PARK_UNLOCKING) {
         finish_park_unlocking(m, gp);
-    } else if (left == LEFT_IN_RING) {
-        store_relaxed(&gp->status, G_RUNNABLE); // now it looks like one
+    } else if (left == LEFT_IN_RING) { // now it looks like it
+        store_relaxed(&gp->status, G_RUNNABLE);
     } else if (left == LEFT_YIELD) {
         finish_yield(m, gp);
     } else if (left == LEFT_EXIT) {
@@ -333,8 +333,6 @@ static bool is_for_loop(struct m *m, struct g *gp)
 static inline __attribute__((always_inline)) struct g *
 next_turn(struct m *m, struct p *p, struct g *gp, enum left how, bool usual)
 {
-    m->left = how;
-    m->left_g = gp;
     struct g *to = pick_fast(m, p, usual);
     if (likely(to) && unlikely(load_acquire(&to->away) | to->marks)) {
         if (is_for_loop(m, to))
@@ -342,6 +340,8 @@ next_turn(struct m *m, struct p *p, struct g *gp, enum left how, bool usual)
         else
             prepare(m, to);
     }
+    m->left_g = gp;
+    m->left = how;
     if (unlikely(!to)) {
         store_relaxed(&m->cur, NULL);
         return NULL;
@@ -374,10 +374,9 @@ __attribute__((noinline)) static struct g *next_turn_unusual(struct m *m, struct
 }
 
 static inline __attribute__((always_inline)) struct g *who_is_next(struct m *m, struct g *gp,
-                                                                   enum left how)
+                                                                   enum left how, bool usual)
 {
-    return likely(!load_relaxed(&sched_unusual)) ? next_turn(m, sched.ps, gp, how, true)
-                                                 : next_turn_unusual(m, gp, how);
+    return likely(usual) ? next_turn(m, sched.ps, gp, how, true) : next_turn_unusual(m, gp, how);
 }
 
 /* From here on nothing of before the switch is in a register, or worth one: m may be another. */
@@ -389,14 +388,20 @@ static inline __attribute__((always_inline)) void arrived(void)
     quiet_end();
 }
 
-static inline __attribute__((always_inline)) void leave(struct g *gp, struct m *m, enum left how)
+static inline __attribute__((always_inline)) void leave_as(struct g *gp, struct m *m, enum left how,
+                                                           bool usual)
 {
     fiber_release(gp); // to the end of the run
     quiet_begin();
     leaving(gp);
-    struct g *to = who_is_next(m, gp, how);
+    struct g *to = who_is_next(m, gp, how, usual);
     fiber_switch(&gp->sp, gp, false, likely(to) ? to->sp : m->g0_sp, to, m);
     arrived();
+}
+
+static inline __attribute__((always_inline)) void leave(struct g *gp, struct m *m, enum left how)
+{
+    leave_as(gp, m, how, !load_relaxed(&sched_unusual));
 }
 
 /* Not instrumented, as it never returns: the slot's fiber would keep the frame for its next life. */
@@ -406,7 +411,7 @@ FIBER_ENDS _Noreturn static inline void leave_for_good(struct g *gp)
     fiber_release(gp);
     leaving(gp);
     gp->marks = 0;
-    struct g *to = who_is_next(m, gp, LEFT_EXIT);
+    struct g *to = who_is_next(m, gp, LEFT_EXIT, !load_relaxed(&sched_unusual));
     fiber_end(&gp->sp, gp, to ? to->sp : m->g0_sp, to, m);
 }
 
@@ -671,10 +676,11 @@ void sched_ready(struct g *gp)
 
 void rt_yield(void)
 {
-    struct g *gp = g_running();
+    bool usual = !load_relaxed(&sched_unusual);
+    struct g *gp = likely(usual) ? load_relaxed(&m_solo()->cur) : g_here();
     assert(gp);
     assert(gp->nopreempt == 0);
-    leave(gp, m_running(gp), LEFT_YIELD);
+    leave_as(gp, likely(usual) ? m_solo() : gp->m, LEFT_YIELD, usual);
 }
 
 void preempt_injected(void *frame)

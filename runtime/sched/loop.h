@@ -20,10 +20,13 @@ static inline __attribute__((always_inline)) struct g *loop_next_fast(struct p *
     if (unlikely(p->asks_more))
         return loop_next_local(p);
     struct g *gp = load_relaxed(&p->next);
-    if (gp) {
-        if (unlikely(!solo || p->next_streak >= P_NEXT_STREAK))
-            return loop_next_local(p);
+    if (gp && unlikely(p->next_streak >= P_NEXT_STREAK))
+        return loop_next_local(p);
+    if (gp && solo)
         store_relaxed(&p->next, NULL);
+    else if (gp)
+        gp = atomic_exchange(&p->next, NULL); // or a thief's by now
+    if (gp) {
         p->next_streak++;
         return gp;
     }

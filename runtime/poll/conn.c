@@ -161,10 +161,13 @@ ssize_t rt_conn_read(struct rt_conn *c, void *buf, size_t len)
 ssize_t rt_conn_try_writev(struct rt_conn *c, const struct iovec *parts, int count)
 {
     assert(count > 0);
-    poll_word_reset(c->write.word);
     if (is_closed(c))
         return -ECANCELED;
     ssize_t n = c->net->try_writev(c, parts, count);
+    // Where writes do not block the edge just stays, whatever comes: neither side has to write the
+    // word. Only an attempt after it was taken may be one to wait after.
+    if (n == -EAGAIN && poll_word_take(c->write.word, POLL_EDGE))
+        n = c->net->try_writev(c, parts, count);
     c->write.would_block = n == -EAGAIN;
     return is_closed(c) ? -ECANCELED : n;
 }

@@ -44,6 +44,54 @@ enum { FAULTS_MAX = 100 };
             return err_;                                                                           \
     }
 
+/* What every request needs goes to the kernel without libc, whose errno and points of cancellation
+ * cost some locked instructions a call. The sanitizers watch libc's calls. */
+#if defined(RT_ASAN) || defined(RT_TSAN)
+static ssize_t now_recv(int fd, void *buf, size_t len, int flags)
+{
+    ssize_t n = recv(fd, buf, len, flags);
+    return n < 0 ? last_error() : n;
+}
+
+static ssize_t now_send(int fd, const void *buf, size_t len)
+{
+    ssize_t n = send(fd, buf, len, MSG_NOSIGNAL);
+    return n < 0 ? last_error() : n;
+}
+
+static int now_epoll_wait(int epoll, struct epoll_event *events, int max, const struct timespec *t)
+{
+    int n = epoll_pwait2(epoll, events, max, t, NULL);
+    return n < 0 ? last_error() : n;
+}
+#else
+static inline long direct(long number, long a, long b, long c, long d, long e, long f)
+{
+    register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+static ssize_t now_recv(int fd, void *buf, size_t len, int flags)
+{
+    return direct(SYS_recvfrom, fd, (long)buf, (long)len, flags, 0, 0);
+}
+
+static ssize_t now_send(int fd, const void *buf, size_t len)
+{
+    return direct(SYS_sendto, fd, (long)buf, (long)len, MSG_NOSIGNAL, 0, 0);
+}
+
+static int now_epoll_wait(int epoll, struct epoll_event *events, int max, const struct timespec *t)
+{
+    return (int)direct(SYS_epoll_pwait2, epoll, (long)events, max, (long)t, 0, 0);
+}
+#endif
+
 static bool touch_parts(const struct iovec *parts, int count)
 {
     bool touched = spill_touch(parts, sizeof(*parts) * (size_t)count);
@@ -157,11 +205,36 @@ int sys_remote(int fd, struct sockaddr_storage *out, socklen_t *len)
     return getpeername(fd, (struct sockaddr *)out, len) < 0 ? last_error() : 0;
 }
 
-ssize_t sys_recv(int fd, void *buf, size_t len,
-                 int flags){RETURN_REPEATED_WITH(buf, len, recv(fd, buf, len, flags))}
+/* A repeated call of those: again after a signal, and after the buffer was brought back. */
+static bool comes_again(ssize_t n, const void *buf, size_t len, int *faults)
+{
+    return n == -EINTR || (n == -EFAULT && (*faults)++ < FAULTS_MAX && spill_touch(buf, len));
+}
+
+ssize_t sys_recv(int fd, void *buf, size_t len, int flags)
+{
+    int faults = 0;
+    ssize_t n;
+    do
+        n = now_recv(fd, buf, len, flags);
+    while (n < 0 && comes_again(n, buf, len, &faults));
+    return n;
+}
+
+static ssize_t send_one(int fd, const void *buf, size_t len)
+{
+    int faults = 0;
+    ssize_t n;
+    do
+        n = now_send(fd, buf, len);
+    while (n < 0 && comes_again(n, buf, len, &faults));
+    return n;
+}
 
 ssize_t sys_sendv(int fd, const struct iovec *parts, int count)
 {
+    if (count == 1)
+        return send_one(fd, parts->iov_base, parts->iov_len);
     struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
     for (int faults = 0;;) {
         ssize_t sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
@@ -194,8 +267,7 @@ int sys_epoll_add(int epoll, int fd, uint32_t events, uint64_t data)
 
 int sys_epoll_wait(int epoll, struct epoll_event *events, int max, const struct timespec *timeout)
 {
-    int count = epoll_pwait2(epoll, events, max, timeout, NULL);
-    return count < 0 ? last_error() : count;
+    return now_epoll_wait(epoll, events, max, timeout);
 }
 
 int sys_uring_wait(int ring_fd, unsigned min_complete, const struct timespec *timeout)

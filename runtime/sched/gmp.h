@@ -51,8 +51,8 @@ enum steal_reason { STEAL_EMPTY, STEAL_IDLE, STEAL_LONG, STEAL_REASONS };
 enum { NOPREEMPT_RUNTIME = 1, NOPREEMPT_USER = 1 << 16 };
 
 /* What is special about a G's turns: it is wired to a thread; its wait for one is timed; it has
- * floating-point control words of its own. */
-enum { MARK_PINNED = 1, MARK_TIMED = 2, MARK_FPU = 4 };
+ * floating-point control words of its own; it has had none yet. */
+enum { MARK_PINNED = 1, MARK_TIMED = 2, MARK_FPU = 4, MARK_NEW = 8 };
 
 struct g {
     // all that a switch touches

@@ -9,7 +9,8 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
 void life_queue(struct g *gp);
 /* Finish for the G that left this M last: it is off its stack now. */
 void life_arrive(struct m *m);
-/* The M is about to switch to gp's stack. */
-void life_switch_in(struct m *m, struct g *gp);
+/* The M is about to switch to gp's stack, or that of the G that is returned: a new one may live in
+ * another slot than the one it waited in. */
+struct g *life_switch_in(struct m *m, struct g *gp);
 /* The calling goroutine has no P (its blocking call is over, and all are busy): wait for one. */
 void life_no_p(struct g *gp);

@@ -365,7 +365,7 @@ static void run(struct m *m, struct g *gp)
             return;
         }
     }
-    life_switch_in(m, gp); // m->left is LEFT_NOTHING
+    gp = life_switch_in(m, gp); // m->left is LEFT_NOTHING
     fiber_switch(&m->g0_sp, NULL, false, gp->sp, gp, m);
     life_arrive(m);
 }

@@ -295,6 +295,47 @@ __attribute__((noinline)) static void prepare(struct m *m, struct g *gp)
     trace_run(m, gp);
 }
 
+#if defined(RT_ASAN) || defined(RT_TSAN)
+enum { SLOTS_ARE_SWAPPED = false }; // the tools know it by its first one
+#else
+enum { SLOTS_ARE_SWAPPED = true };
+#endif
+
+static inline void begin_life(struct g *gp, struct g *as)
+{
+    gp->id = as->id;
+    gp->urgent = as->urgent;
+    gp->goes_round = as->goes_round;
+    gp->fn = as->fn;
+    gp->arg = as->arg;
+    gp->name = as->name;
+    gp->created_at = as->created_at;
+}
+
+/* A new one's first turn. Nobody knows it yet but by its number, so it may live in another slot than
+ * the one it waited in: in the one that was left last, whose stack is still in the cache, while the
+ * other goes back untouched. Returns where it lives.  Context: with a P. */
+static inline struct g *first_turn(struct p *p, struct g *gp)
+{
+    struct g *hot = p->free;
+    gp->marks = 0;
+    if (SLOTS_ARE_SWAPPED && likely(hot) && !is_unusual(~(uint32_t)UNUSUAL_MANY_PS)) {
+        begin_life(hot, gp);
+        store_relaxed(&gp->status, G_FREE);
+        gp->next = hot->next;
+        p->free = gp;
+        gp = hot;
+    }
+    // What its last life had to leave behind: nothing.
+    assert(gp->nopreempt == 0);
+    assert(!gp->pinned_m);
+    assert(gp->marks == 0);
+    store_relaxed(&gp->parking, NOT_PARKED);
+    gp->taken = gp->given = gp->sliced = 0;
+    gp->sp = switch_new_stack((void *)stack_top_of(gp));
+    return gp;
+}
+
 static inline void switch_in(struct m *m, struct p *p, struct g *gp, uint8_t first_pending)
 {
     gp->m = m;
@@ -304,10 +345,13 @@ static inline void switch_in(struct m *m, struct p *p, struct g *gp, uint8_t fir
     store_relaxed(&m->cur, gp);
 }
 
-void life_switch_in(struct m *m, struct g *gp)
+struct g *life_switch_in(struct m *m, struct g *gp)
 {
+    if (gp->marks & MARK_NEW)
+        gp = first_turn(m->p, gp);
     prepare(m, gp);
     switch_in(m, m->p, gp, is_unusual(UNUSUAL_YIELDS) ? PREEMPT_AT_RANDOM : PREEMPT_NONE);
+    return gp;
 }
 
 /* Who may go on at once, or NULL: let the scheduler decide. */
@@ -335,7 +379,9 @@ next_turn(struct m *m, struct p *p, struct g *gp, enum left how, bool usual)
 {
     struct g *to = pick_fast(m, p, usual);
     if (likely(to) && unlikely(load_acquire(&to->away) | to->marks)) {
-        if (is_for_loop(m, to))
+        if (likely(to->marks == MARK_NEW))
+            to = first_turn(p, to);
+        else if (is_for_loop(m, to))
             to = NULL;
         else
             prepare(m, to);
@@ -367,10 +413,9 @@ __attribute__((noinline)) static struct g *next_turn_unusual(struct m *m, struct
     if (to && is_for_loop(m, to))
         to = NULL;
     if (to)
-        life_switch_in(m, to);
-    else
-        store_relaxed(&m->cur, NULL);
-    return to;
+        return life_switch_in(m, to);
+    store_relaxed(&m->cur, NULL);
+    return NULL;
 }
 
 static inline __attribute__((always_inline)) struct g *who_is_next(struct m *m, struct g *gp,
@@ -469,11 +514,6 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
         if (!gp)
             return NULL;
     }
-    // What its last life has to leave behind: nothing.
-    assert(gp->nopreempt == 0);
-    assert(!gp->pinned_m);
-    store_relaxed(&gp->parking, NOT_PARKED);
-    gp->taken = gp->given = gp->sliced = 0;
     gp->id = new_id(p);
     gp->urgent = urgent;
     gp->goes_round = urgent || sched.simulated;
@@ -481,7 +521,8 @@ struct g *life_new(struct p *p, const char *name, void (*fn)(void *arg), void *a
     gp->arg = arg;
     gp->name = name;
     gp->created_at = created_at;
-    gp->sp = switch_new_stack((void *)stack_top_of(gp));
+    gp->marks = MARK_NEW;
+    gp->sp = NULL; // nothing to be looked at
     fiber_new(gp);
     stop_born(gp);
     store_release(&gp->status, G_RUNNABLE);

@@ -5,16 +5,6 @@
 #include "runtime/sched/fiber.h"
 #include "runtime/sched/stack.h"
 #include "runtime/sched/switch.h"
-#include <assert.h>
-
-#if defined(RT_ASAN) || defined(RT_TSAN)
-/* Nobody leaves control words to others that they have not asked for: rt_keep_fpu_control. */
-__attribute__((no_sanitize("address", "thread"))) static void check_control(void)
-{
-    assert((fpu_get_control().mxcsr & 0xffc0) == fpu_usual.mxcsr); // the low bits say what happened
-    assert(fpu_get_control().x87 == fpu_usual.x87);
-}
-#endif
 
 #ifdef RT_ASAN
 #include <sanitizer/common_interface_defs.h>
@@ -22,8 +12,6 @@ __attribute__((no_sanitize("address", "thread"))) static void check_control(void
 __attribute__((no_sanitize("address"), noinline)) void
 fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m)
 {
-    if (from)
-        check_control();
     void **fake = from ? &from->fiber : &m->fiber;
     const void *bottom = to ? (void *)(stack_slot_of(to) + STACK_GUARD) : m->stack_bottom;
     size_t size = to ? STACK_SLOT - STACK_GUARD : m->stack_size;
@@ -65,9 +53,8 @@ void fiber_free_all(void) {}
 __attribute__((no_sanitize("thread"), noinline)) void
 fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m)
 {
+    (void)from;
     (void)dying;
-    if (from)
-        check_control();
     quiet_end(); // a fiber may end while it is away
     __tsan_switch_to_fiber(to ? to->fiber : m->fiber, __tsan_switch_to_fiber_no_sync);
     switch_stack(save, to_sp);

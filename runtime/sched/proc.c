@@ -280,6 +280,11 @@ static inline void leaving(struct g *gp)
 {
     if (unlikely(gp->marks))
         leave_control(gp);
+#if defined(RT_ASAN) || defined(RT_TSAN) // nobody leaves others what he has changed without asking
+    assert(((fpu_get_control().mxcsr ^ fpu_usual.mxcsr) & 0xffc0) ==
+           0); // the low bits: what happened
+    assert(fpu_get_control().x87 == fpu_usual.x87);
+#endif
 }
 
 /* ---- who goes on ---- */

@@ -33,7 +33,8 @@ static struct {
 static __thread struct {
     timer_t timer;
     uint32_t random;
-    bool has_timer;
+    _Atomic bool
+        has_timer; // its own; atomic for ThreadSanitizer, to which a handler is somebody else
 } gust;
 
 static uint32_t next_random(uint32_t *x)
@@ -57,7 +58,7 @@ static void arm(int64_t ns)
 
 uint8_t torture_gust(bool idle)
 {
-    if (!gust.has_timer)
+    if (!load_relaxed(&gust.has_timer))
         return PREEMPT_NONE;
     uint32_t random = next_random(&gust.random);
     arm(idle ? IDLE_NS : GUST_MIN_NS + random % GUST_SPREAD_NS);
@@ -74,15 +75,15 @@ void torture_thread_start(void)
     if (timer_create(CLOCK_MONOTONIC, &event, &gust.timer) != 0)
         rt_fatal("KVD_TORTURE=storm: no timer for a thread");
     gust.random = (uint32_t)tid * 2654435761u;
-    gust.has_timer = true;
+    store_relaxed(&gust.has_timer, true);
     arm(GUST_MIN_NS);
 }
 
 void torture_thread_stop(void)
 {
-    if (gust.has_timer)
+    if (load_relaxed(&gust.has_timer))
         timer_delete(gust.timer);
-    gust.has_timer = false;
+    store_relaxed(&gust.has_timer, false);
 }
 
 static void *ask_at_random(void *arg)

@@ -4,8 +4,8 @@
  * Invariants
  * 1. The descriptor is closed at the last unref, never by rt_conn_close: no call can meet a number
  *    that means something else by now.
- * 2. `closed` is set before both words get their last edge; every call looks at it after it reset
- *    the word and again after the system call.
+ * 2. `closed` is set before both words get their last edge; every call looks at it before the
+ *    system call and again after it, and an attempt after which it may park began with a reset word.
  * 3. A timer that is armed at or before the deadline is left alone; firing is just an edge. So a
  *    deadline far away costs nothing per call. timer_ns is stored before the timer is started, and
  *    the timer function stores "not armed" before its edge: who trusts timer_ns gets that edge.

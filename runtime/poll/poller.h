@@ -10,8 +10,8 @@
  *
  * A bit that is set anew takes the waiter out and lets it run; a bit stays set until it is reset or
  * consumed by a wait that asked for it. All moves are CAS, so an edge that comes between "it would
- * block" and the park is not lost: whoever does I/O resets EDGE *before* the system call, tries,
- * and parks when it would block. Edges may be spurious: whoever was woken tries again and looks at
+ * block" and the park is not lost: whoever does I/O resets EDGE *before* the last system call it
+ * tries, and parks when that would block. Edges may be spurious: whoever was woken tries again and looks at
  * its deadline. Only bits that the waiter does not ask for may be set while it lies in the word.
  *
  * Descriptors live in slabs that are never given back while the runtime runs, and events name them

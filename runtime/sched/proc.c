@@ -363,9 +363,9 @@ struct g *life_switch_in(struct m *m, struct g *gp)
 static inline __attribute__((always_inline)) struct g *pick_fast(struct m *m, struct p *p,
                                                                  bool solo)
 {
-    assert(p->until_slow > 0);
-    // attention is up when the run ends
-    if (unlikely(--p->until_slow == 0 || load_relaxed(&p->attention) || m->pinned_g))
+    // It stays 0 where pinned ones follow each other from M to M. attention is up when the run ends.
+    if (unlikely(p->until_slow == 0 || --p->until_slow == 0 || load_relaxed(&p->attention) ||
+                 m->pinned_g))
         return NULL;
     return loop_next_fast(p, solo);
 }

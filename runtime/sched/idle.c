@@ -174,26 +174,34 @@ void idle_leave_poller(struct p *p)
 
 void idle_flush_ready(struct m *m)
 {
-    struct g *first = m->ready_first, *last = m->ready_last;
-    if (!first)
+    struct g *gp = m->ready_first, *next;
+    if (!gp)
         return;
     m->ready_first = m->ready_last = NULL;
     struct p *p = m->p;
-    while (first && p) {
-        bool ahead = first->urgent || m->events_first;
-        struct g *next = first->next; // once it is in a ring, a thief may run it
-        if (!(ahead ? loop_put_urgent(p, first) : runq_put(&p->ring, first)))
-            break;
-        p->burst += m->events_first;
-        first = next;
-    }
-    if (first) {
-        uint32_t count = 0;
-        for (struct g *gp = first; gp; gp = gp->next)
+    struct g *first = NULL, *last = NULL; // who finds no room, or waits behind others
+    uint32_t count = 0;
+    bool behind = globq_len() > 0;
+    for (; gp; gp = next) {
+        next = gp->next; // once it is in a ring, a thief may run it
+        bool ahead = gp->urgent || m->events_first;
+        if (p && ahead && loop_put_urgent(p, gp)) {
+            p->burst += m->events_first;
+        } else if (!p || behind || !runq_put(&p->ring, gp)) {
+            behind = true;
+            if (last)
+                last->next = gp;
+            else
+                first = gp;
+            last = gp;
             count++;
-        globq_put_woken(first, last, count);
+        }
     }
-    if (!p || runq_len(&p->ring) + runq_len(&p->urgent) > 1)
+    if (count && p)
+        globq_put_list(first, last, count);
+    else if (count)
+        globq_put_woken(first, last, count);
+    if (!p || count || runq_len(&p->ring) + runq_len(&p->urgent) > 1)
         idle_wake_one();
 }
 

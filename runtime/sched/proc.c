@@ -281,9 +281,10 @@ static inline void leaving(struct g *gp)
     if (unlikely(gp->marks))
         leave_control(gp);
 #if defined(RT_ASAN) || defined(RT_TSAN) // nobody leaves others what he has changed without asking
-    assert(((fpu_get_control().mxcsr ^ fpu_usual.mxcsr) & 0xffc0) ==
-           0); // the low bits: what happened
-    assert(fpu_get_control().x87 == fpu_usual.x87);
+    enum { MXCSR_SETTINGS = 0xffc0 };    // the low bits say what has happened
+    struct fpu_control now = fpu_get_control();
+    assert((now.mxcsr & MXCSR_SETTINGS) == fpu_usual.mxcsr);
+    assert(now.x87 == fpu_usual.x87);
 #endif
 }
 
@@ -319,7 +320,8 @@ static inline void begin_life(struct g *gp, struct g *as)
 
 /* A new one's first turn. Nobody knows it yet but by its number, so it may live in another slot than
  * the one it waited in: in the one that was left last, whose stack is still in the cache, while the
- * other goes back untouched. Returns where it lives.  Context: with a P. */
+ * other goes back untouched. (No free slot's stack is away, whatever `away` still says.) Returns where
+ * it lives.  Context: with a P. */
 static inline struct g *first_turn(struct p *p, struct g *gp)
 {
     struct g *hot = p->free;

@@ -341,11 +341,12 @@ bool spill_serve_trap(struct g *gp, uintptr_t at)
     assert(at >= room_of(gp));
     if (!spill.is_able || !try_lock(s))
         return false;
-    bool served = s->copy && keep_in(gp, s);
+    // Or somebody else brought it back between the trap and our lock: then the page can be had, as long
+    // as nobody puts it away again.
+    bool served = (s->copy && keep_in(gp, s)) || madvise((void *)(at / STACK_PAGE * STACK_PAGE),
+                                                         STACK_PAGE, MADV_POPULATE_READ) == 0;
     unlock(s);
-    // Or somebody else brought it back between the trap and our lock: then the page can be had.
-    return served ||
-           madvise((void *)(at / STACK_PAGE * STACK_PAGE), STACK_PAGE, MADV_POPULATE_READ) == 0;
+    return served;
 }
 
 bool spill_touch(const void *at, size_t len)

@@ -142,12 +142,13 @@ struct m {
 
 enum p_status { P_IDLE, P_RUNNING, P_SYSCALL };
 
-enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32 };
+enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32, P_RESUME_WAITS = 32 };
 
 struct p {
     // owner P
     uint32_t until_slow;       // turns until the global queue, clock and poller get a look
     uint32_t next_streak;      // turns taken from `next` since the ring had one
+    uint32_t resume_waits;     // turns the ring may have before `resume`
     uint32_t burst;            // this many urgent turns may follow each other
     bool urgent_turn;          // the last turn was an urgent one
     bool asks_more;            // false: there is nothing but `next` and `ring` to be asked

@@ -314,13 +314,15 @@ static bool spin(struct m *m)
     return false;
 }
 
-/* The poll role: wait without a P for descriptors and timers, until there is something to run. */
-static void wait_for_events(struct m *m)
+/* The poll role: wait without a P for descriptors and timers, until there is something to run, but no
+ * longer than `latest`. */
+static void wait_for_events(struct m *m, int64_t latest_ns)
 {
     for (;;) {
         store_seq(&sched.poll_until_ns, RT_FOREVER);
         full_barrier(); // (T2)
         int64_t until = idle_next_timer_ns();
+        until = until < latest_ns ? until : latest_ns;
         store_seq(&sched.poll_until_ns, until);
         if (load_seq(&sched.stopping))
             break;
@@ -335,10 +337,22 @@ static void wait_for_events(struct m *m)
         int64_t now = clock_real_now_ns();
         store_relaxed(&sched.coarse_ns, now);
         store_relaxed(&sched.last_poll_ns, now);
-        if (m->ready_first || idle_next_timer_ns() <= now)
+        if (m->ready_first || now >= latest_ns || idle_next_timer_ns() <= now)
             break;
     }
     store_seq(&sched.poll_until_ns, 0);
+    store_seq(&sched.poll_taken, false);
+}
+
+bool idle_stand_in(struct m *m, int64_t latest_ns)
+{
+    if (atomic_exchange(&sched.poll_taken, true))
+        return false;
+    wait_for_events(m, latest_ns);
+    idle_flush_ready(m);
+    if (load_seq(&sched.idle_p_count) > 0)
+        idle_wake_one(); // it found the role taken, and gets it now
+    return true;
 }
 
 bool idle_find_or_sleep(struct m *m)
@@ -374,8 +388,7 @@ bool idle_find_or_sleep(struct m *m)
     }
     if (atomic_exchange(&sched.poll_taken, true))
         return idle_sleep(m);
-    wait_for_events(m);
-    store_seq(&sched.poll_taken, false);
+    wait_for_events(m, RT_FOREVER);
     p = idle_take_p();
     if (p) {
         idle_attach(m, p);

@@ -26,7 +26,9 @@
  * One M at a time, without a P, takes the poll role: it waits for descriptors, and until the
  * earliest timer of all heaps. Who arms an earlier timer wakes it: (T1) arms, barrier, reads
  * poll_until_ns; (T2) the role's holder stores "wake me for anything", barrier, reads the heaps,
- * stores what it found, waits. A wake sticks until the next wait, so none is lost between. */
+ * stores what it found, waits. A wake sticks until the next wait, so none is lost between.
+ * While every P computes no M is without work, and sysmon stands in, for a millisecond at most. Who
+ * found the role taken by it is woken when it leaves. */
 #pragma once
 #include "runtime/sched/gmp.h"
 
@@ -60,6 +62,10 @@ struct p *idle_take_p(void);
 /* Take that one from its blocking call, if it still is in one. */
 bool idle_retake(struct p *p);
 void idle_attach(struct m *m, struct p *p);
+
+/* Take the poll role until latest_ns at most, or until there is something to run, which is queued then.
+ * False: somebody has it.  Context: a thread without a P; blocks it. */
+bool idle_stand_in(struct m *m, int64_t latest_ns);
 
 /* Look at the poller, without waiting, and queue what it readied. */
 int idle_poll(struct m *m);

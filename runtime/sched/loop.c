@@ -15,8 +15,10 @@
  *      100 us.
  *   3. Of the turns that are not urgent, at most 32 are from `next` before the ring has one; who
  *      waits in `next` then goes to the ring's end.
- *   4. `resume` keeps what it has used of its slice, 100 us more each time it is stopped by need. So
- *      it is there at most 100 times before it goes to the global queue, and the ring has its turn.
+ *   4. `resume` stands back for what it was stopped for and for whom those ready in their turn, for at
+ *      most 32 turns. It keeps what it has used of its slice, 100 us more each time it is
+ *      stopped by need. So it is there at most 100 times before it goes to the global queue, and all
+ *      of the ring has its turn; and it runs 100 us for every 32 turns at least.
  *   5. The ring is a FIFO; who overflows it goes to the global queue.
  *   6. A turn that does not end although its slice has (a library's call, no preemption allowed) keeps
  *      nobody: sysmon moves what is queued behind it to the global queue. */
@@ -89,7 +91,10 @@ static struct g *next_local(struct p *p)
         }
         loop_put_last(p, gp);
     }
-    if ((gp = take_slot(&p->resume))) {
+    bool others = runq_len(&p->ring) > 0 || runq_len(&p->urgent) > 0;
+    if (others && p->resume_waits > 0) {
+        p->resume_waits--;
+    } else if ((gp = take_slot(&p->resume))) {
         loop_begin_slice(p, p->resume_used_ns); // it has the rest of it
         return gp;
     }

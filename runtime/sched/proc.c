@@ -164,6 +164,7 @@ static void finish_preempted(struct m *m, struct g *gp, bool by_need)
                           : 0;
         struct g *other = atomic_exchange(&p->resume, gp);
         p->asks_more = true;
+        p->resume_waits = P_RESUME_WAITS;
         if (other)
             loop_put_last(p, other);
         p->resume_used_ns = load_relaxed(&p->slice_used_ns) +
@@ -213,10 +214,12 @@ __attribute__((noinline)) static void finish_rest(struct m *m, struct g *gp, enu
     case LEFT_NEEDED:
         finish_preempted(m, gp, left == LEFT_NEEDED);
         return;
-    case LEFT_NO_P:
+    case LEFT_NO_P: // what it waited for has come, as for one that the poller readies
         store_relaxed(&gp->status, G_RUNNABLE);
-        globq_put(gp);
+        globq_put_woken(gp, gp, 1);
         idle_wake_one();
+        if (load_seq(&sched.idle_p_count) == 0)
+            preempt_by_need();
         return;
     case LEFT_NOTHING:
     case LEFT_YIELD:

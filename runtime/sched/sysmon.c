@@ -2,7 +2,8 @@
  * back from blocked threads, runs what waits too long, polls when nobody does.
  *
  * It looks every 20 us while there is something to do, and backs off otherwise: to 1 ms while a P is
- * busy, to 10 ms while all are idle; and it wakes for the next timer when nobody else would. */
+ * busy, to 10 ms while all are idle; and it wakes for the next timer when nobody else would. While
+ * every P computes and nobody polls, it is the one that waits for descriptors (idle_stand_in). */
 #include "runtime/sched/sysmon.h"
 #include "runtime/mem/current.h"
 #include "runtime/sched/globq.h"
@@ -31,6 +32,7 @@ static struct {
     struct m m; // collects what its poll readies
     _Atomic uint32_t word;
     int64_t trimmed_ns;
+    int64_t still_since_ns; // none of the Ps has gone from one goroutine to another since
 } sysmon;
 
 void sysmon_break(void)
@@ -41,13 +43,11 @@ void sysmon_break(void)
 
 /* A G in `next` that has been there for a whole tick without any switch: its P's M is not about to
  * turn to it. (A pair that readies each other is seen there often, and is better left together.) */
-static bool mark_old_next(struct p *p)
+static bool mark_old_next(struct p *p, bool is_still)
 {
     struct g *next = load_relaxed(&p->next);
-    uint64_t switches = load_relaxed(&p->switches);
-    bool old = next && next == p->seen_next && switches == p->seen_switches;
+    bool old = next && next == p->seen_next && is_still;
     p->seen_next = next;
-    p->seen_switches = switches;
     store_relaxed(&p->old_next, old ? next : NULL);
     return old;
 }
@@ -65,6 +65,11 @@ static bool rescue(struct p *p)
 static bool look_at(struct p *p, int64_t now)
 {
     uint32_t status = load_acquire(&p->status);
+    uint64_t switches = load_relaxed(&p->switches);
+    bool is_still = status == P_RUNNING && switches == p->seen_switches;
+    p->seen_switches = switches;
+    if (!is_still)
+        sysmon.still_since_ns = now;
     if (status == P_SYSCALL) {
         bool wanted = idle_work_is_visible() || load_relaxed(&p->next);
         if (wanted && idle_retake(p)) {
@@ -75,8 +80,8 @@ static bool look_at(struct p *p, int64_t now)
     }
     if (status != P_RUNNING)
         return false;
-    bool waiting = mark_old_next(p) || runq_len(&p->ring) > 0 || runq_len(&p->urgent) > 0 ||
-                   load_relaxed(&p->resume);
+    bool waiting = mark_old_next(p, is_still) || runq_len(&p->ring) > 0 ||
+                   runq_len(&p->urgent) > 0 || load_relaxed(&p->resume);
     bool offered =
         waiting && load_relaxed(&sched.idle_p_count) > 0 && !load_relaxed(&sched.no_steals);
     if (offered)
@@ -133,6 +138,16 @@ static int64_t next_look_ns(int64_t now, int64_t delay)
     return until;
 }
 
+/* Until the next look, in the poller where every P computes and would not hear of an event. */
+static void wait(int64_t now, int64_t delay)
+{
+    bool nobody_turns = now - sysmon.still_since_ns >= PREEMPT_NEED_MIN_RUN_NS;
+    bool all_told = globq_woken() == 0 && idle_next_timer_ns() > now; // else they are asked again
+    if (!nobody_turns || !all_told || !idle_stand_in(&sysmon.m, now + BUSY_TICK_MAX_NS))
+        futex_wait(&sysmon.word, 0, next_look_ns(now, delay));
+    store_relaxed(&sysmon.word, 0);
+}
+
 void sysmon_run(void)
 {
     m_set_self(&sysmon.m);
@@ -140,8 +155,7 @@ void sysmon_run(void)
     int quiet = 0;
     while (!load_seq(&sched.stopping)) {
         int64_t now = clock_real_now_ns();
-        futex_wait(&sysmon.word, 0, next_look_ns(now, delay));
-        store_relaxed(&sysmon.word, 0);
+        wait(now, delay);
         now = clock_real_now_ns();
         store_relaxed(&sched.coarse_ns, now);
         bool did = look_at_events(now);

@@ -236,6 +236,76 @@ static void who_is_stopped_by_need_uses_up_its_slice(void **state)
     assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = 20}, need_and_two_hogs), 0);
 }
 
+/* What a due timer sets off: somebody who readies two others, of whom one waits in the ring. */
+struct relay {
+    _Atomic int *ran;
+    struct rt_note start;
+};
+
+static void relay_on(void *arg)
+{
+    struct relay *r = arg;
+    rt_note_wait(&r->start, RT_FOREVER);
+    atomic_fetch_add(r->ran, 1);
+}
+
+static void sleep_and_relay(void *arg)
+{
+    struct scene *s = arg;
+    for (int i = 0; i < 20; i++) {
+        _Atomic int ran = 0;
+        struct relay urgent = {.ran = &ran}, one = {.ran = &ran}, other = {.ran = &ran};
+        rt_go_urgent("urgent", relay_on, &urgent);
+        rt_go("one", relay_on, &one);
+        rt_go("other", relay_on, &other);
+        rt_sleep_ns(RT_MS / 2);
+        rt_note_set(&urgent.start);
+        rt_note_set(&one.start);
+        rt_note_set(&other.start);
+        while (atomic_load(&ran) < 3)
+            rt_yield();
+    }
+    atomic_store(&s->done, true);
+}
+
+static int relay_beside_a_hog(void *arg)
+{
+    (void)arg;
+    struct scene s = {.done = false};
+    rt_go_urgent("sleeper", sleep_and_relay, &s);
+    rt_yield();
+    compute_until_done(&s);
+    struct rt_stats stats;
+    rt_stats(&stats);
+    return stats.preempted_slice < 10 ? 0 : (int)stats.preempted_slice;
+}
+
+static void what_an_event_sets_off_goes_ahead_of_a_computation(void **state)
+{
+    (void)state;
+    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = LONG_MS}, relay_beside_a_hog),
+                     0);
+}
+
+static int block_beside_a_hog(void *arg)
+{
+    (void)arg;
+    struct scene s = {.done = false};
+    rt_go("blocker", block_often, &s);
+    rt_yield();
+    compute_until_done(&s);
+    struct rt_stats stats;
+    rt_stats(&stats);
+    return stats.preempted_slice < 50 ? 0 : (int)stats.preempted_slice;
+}
+
+static void who_is_back_from_a_blocking_call_does_not_wait_for_the_end_of_a_slice(void **state)
+{
+    (void)state;
+    assert_int_equal(run((struct rt_options){.procs = 1, .slice_ms = LONG_MS}, block_beside_a_hog),
+                     0);
+}
+
 /* ---- who holds a mutex ---- */
 
 static void lock_and_say(void *arg)
@@ -336,6 +406,8 @@ int main(void)
         cmocka_unit_test(a_p_that_cannot_be_preempted_does_not_protect_the_others),
         cmocka_unit_test(a_due_timer_does_not_wait_for_the_end_of_a_slice),
         cmocka_unit_test(who_is_stopped_by_need_uses_up_its_slice),
+        cmocka_unit_test(what_an_event_sets_off_goes_ahead_of_a_computation),
+        cmocka_unit_test(who_is_back_from_a_blocking_call_does_not_wait_for_the_end_of_a_slice),
         cmocka_unit_test(need_does_not_stop_who_holds_a_mutex),
         cmocka_unit_test(the_end_of_a_slice_stops_who_holds_a_mutex_once),
         cmocka_unit_test(who_holds_a_mutex_for_ever_is_stopped_all_the_same),

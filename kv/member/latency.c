@@ -154,13 +154,10 @@ void member_replied(struct member *m, uint32_t kind, struct member_stages *stage
         log_slow(m, kind, &split);
     if (kind != STORE_PUT || !stages->applied_ns)
         return;
-    for (int i = 0; i < MEMBER_STAGES; i++)
-        if (split.took_ns[i] >= 0)
-            rt_hdr_record(l->took[i], split.took_ns[i]);
+    rt_hdr_record_each(l->took, split.took_ns, MEMBER_STAGES);
     bool followed = stages->led && stages->answered_ns > stages->synced_ns;
-    for (int i = followed ? STAGE_SEND : STAGE_WRITE; i <= (followed ? STAGE_FOLLOW : STAGE_SYNC);
-         i++)
-        rt_hdr_record(l->detour[i - STAGE_WRITE], split.path_ns[i]);
+    int first = followed ? STAGE_SEND : STAGE_WRITE; // B and C, or D and E
+    rt_hdr_record_each(l->detour + (first - STAGE_WRITE), split.path_ns + first, 2);
 }
 
 /* ---- Followers ---- */
@@ -181,8 +178,8 @@ void follower_answered(struct follower_latency *f, int64_t now_ns, const struct 
     struct member_split split;
     split_follower(&s, &split);
     rt_hdr_record(f->part[0], split.took_ns[STAGE_FOLLOW]);
-    for (int i = STAGE_E_NETWORK; i <= STAGE_E_SYNC; i++)
-        rt_hdr_record(f->part[1 + i - STAGE_E_NETWORK], split.took_ns[i]);
+    rt_hdr_record_each(f->part + 1, split.took_ns + STAGE_E_NETWORK,
+                       STAGE_E_SYNC - STAGE_E_NETWORK + 1);
     rt_counter_add(f->appends, 1);
 }
 

@@ -80,7 +80,7 @@ static struct shard *make_shard(struct rt_hdr *h, unsigned i)
     return there;
 }
 
-static void record_alone(struct shard *s, uint32_t bucket, int64_t ns)
+static inline void record_alone(struct shard *s, uint32_t bucket, int64_t ns)
 {
     if (load_relaxed(&s->max_ns) < ns)
         store_relaxed(&s->max_ns, ns);
@@ -104,7 +104,7 @@ static unsigned own_shard(void)
     return p >= 0 && p < HDR_SHARDS - 1 ? (unsigned)p + 1 : 0;
 }
 
-static void record_in(struct shard *s, unsigned i, int64_t ns)
+static inline void record_in(struct shard *s, unsigned i, int64_t ns)
 {
     if (ns < 0)
         ns = 0;
@@ -121,6 +121,19 @@ void rt_hdr_record(struct rt_hdr *h, int64_t ns)
     if (!s)
         s = make_shard(h, i);
     record_in(s, i, ns);
+}
+
+void rt_hdr_record_each(struct rt_hdr *const *h, const int64_t *ns, unsigned count)
+{
+    unsigned i = own_shard();
+    for (unsigned k = 0; k < count; k++) {
+        if (ns[k] < 0)
+            continue;
+        struct shard *s = load_acquire(&h[k]->shards[i]); // (A)
+        if (!s)
+            s = make_shard(h[k], i);
+        record_in(s, i, ns[k]);
+    }
 }
 
 struct rt_hdr *hdr_new_ahead(unsigned procs)

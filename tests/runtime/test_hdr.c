@@ -276,6 +276,26 @@ static void goroutines_on_all_ps_lose_no_observation(void **state)
     rt_hdr_free(h);
 }
 
+static void several_at_once_are_as_one_by_one_without_the_unknown(void **state)
+{
+    (void)state;
+    struct rt_hdr *h[3];
+    const int64_t ns[3] = {70000, -1, 0};
+    const uint64_t counts[3] = {2, 0, 2};
+    for (int i = 0; i < 3; i++)
+        h[i] = rt_hdr_new();
+    rt_hdr_record_each(h, ns, 3);
+    rt_hdr_record_each(h, ns, 3);
+    for (int i = 0; i < 3; i++) {
+        struct rt_hdr_counts *c = rt_hdr_counts_new();
+        rt_hdr_read(h[i], c);
+        assert_int_equal(c->count, counts[i]);
+        assert_int_equal(c->sum_ns, counts[i] * (uint64_t)ns[i]);
+        rt_free(c);
+        rt_hdr_free(h[i]);
+    }
+}
+
 static void metrics_count_by_bounds_and_end_with_the_total(void **state)
 {
     (void)state;
@@ -314,6 +334,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(bytes_and_back_is_the_same_histogram),
     cmocka_unit_test(cut_or_foreign_bytes_are_refused_and_change_nothing),
     cmocka_unit_test(goroutines_on_all_ps_lose_no_observation),
+    cmocka_unit_test(several_at_once_are_as_one_by_one_without_the_unknown),
     cmocka_unit_test(metrics_count_by_bounds_and_end_with_the_total),
 };
 

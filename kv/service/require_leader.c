@@ -20,7 +20,7 @@ void leader_call_enter(struct service *s, struct leader_call *l, struct grpc_cal
 
 void leader_call_leave(struct service *s, struct leader_call *l)
 {
-    if (!l->link)
+    if (!grpc_call_needs_leader(l->call)) // `link` is written by others that leave
         return;
     rt_mutex_lock(&s->leader_calls_lock);
     *l->link = l->next;

@@ -69,7 +69,7 @@ bool serve_barrier(struct service *s, struct grpc_call *call);
 /* A stream whose client asked to be told when there is no leader ("hasleader").  (require_leader.c) */
 struct leader_call {
     struct grpc_call *call;
-    struct leader_call *next, **link; // leader_calls_lock; link NULL: it did not ask
+    struct leader_call *next, **link; // leader_calls_lock; in the list if it asked
     _Atomic bool lost;                // there is no leader: end with MEMBER_NO_LEADER
 };
 /* From enter to leave, `lost` is set and the call woken when there has been no leader for three

@@ -22,6 +22,12 @@ static struct {
     struct g *first, *last; // lock: in line
 } line;
 
+void blocking_forget(void)
+{
+    line.inside = 0;
+    line.first = line.last = NULL;
+}
+
 static bool queue_up(struct g *gp, void *arg)
 {
     (void)arg;

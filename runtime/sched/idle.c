@@ -7,6 +7,7 @@
 #include "runtime/sched/preempt.h"
 #include "runtime/sched/procs.h"
 #include "runtime/sched/start.h"
+#include "runtime/sched/sysmon.h"
 #include <assert.h>
 
 enum {
@@ -28,7 +29,8 @@ static void put_idle_locked(struct p *p)
 {
     store_relaxed(&p->m, NULL);
     store_relaxed(&p->status, P_IDLE);
-    p->idle_since_ns = load_relaxed(&sched.coarse_ns);
+    if (p->idle_since_ns == 0) // else it was woken for nothing
+        p->idle_since_ns = load_relaxed(&sched.coarse_ns);
     p->idle_next = sched.idle_ps;
     sched.idle_ps = p;
     atomic_fetch_add(&sched.idle_p_count, 1); // (D)
@@ -44,6 +46,13 @@ bool idle_retake(struct p *p)
     atomic_fetch_sub(&sched.syscall_p_count, 1);
     atomic_fetch_add_explicit(&sched.handoffs, 1, memory_order_relaxed);
     return true;
+}
+
+bool idle_p_is_free(void)
+{
+    // It can be taken from a call before it is counted there, and is counted off then: below 0 for a
+    // moment.
+    return load_seq(&sched.idle_p_count) > 0 || (int32_t)load_seq(&sched.syscall_p_count) > 0;
 }
 
 struct p *idle_take_p(void)
@@ -96,8 +105,8 @@ void idle_wake_one(void)
         return;
     for (;;) {
         full_barrier(); // (B)
-        if (load_relaxed(&sched.idle_p_count) + load_relaxed(&sched.syscall_p_count) == 0 ||
-            load_relaxed(&sched.spinning) > 0 || load_relaxed(&sched.stopping)) // (C)
+        if (!idle_p_is_free() || load_relaxed(&sched.spinning) > 0 ||
+            load_relaxed(&sched.stopping)) // (C)
             return;
         uint32_t none = 0;
         if (!atomic_compare_exchange_strong(&sched.spinning, &none, 1))
@@ -350,7 +359,7 @@ bool idle_stand_in(struct m *m, int64_t latest_ns)
         return false;
     wait_for_events(m, latest_ns);
     idle_flush_ready(m);
-    if (load_seq(&sched.idle_p_count) > 0)
+    if (idle_p_is_free())
         idle_wake_one(); // it found the role taken, and gets it now
     return true;
 }
@@ -393,11 +402,13 @@ bool idle_find_or_sleep(struct m *m)
     if (p) {
         idle_attach(m, p);
         idle_flush_ready(m);
+        sysmon_poll_left();
         return !load_seq(&sched.stopping);
     }
     // Every P is busy: take one from whoever has run longest. sysmon follows up when that is not
     // long enough yet, and whoever runs out of work next takes the role.
     idle_flush_ready(m);
     preempt_by_need();
+    sysmon_poll_left();
     return idle_sleep(m);
 }

@@ -59,6 +59,8 @@ bool idle_work_is_visible(void);
 
 /* Take a P that nobody uses, or one whose M is in a blocking call; NULL: none. */
 struct p *idle_take_p(void);
+/* Would there be one to take? */
+bool idle_p_is_free(void);
 /* Take that one from its blocking call, if it still is in one. */
 bool idle_retake(struct p *p);
 void idle_attach(struct m *m, struct p *p);

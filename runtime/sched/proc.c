@@ -218,7 +218,7 @@ __attribute__((noinline)) static void finish_rest(struct m *m, struct g *gp, enu
         store_relaxed(&gp->status, G_RUNNABLE);
         globq_put_woken(gp, gp, 1);
         idle_wake_one();
-        if (load_seq(&sched.idle_p_count) == 0)
+        if (!idle_p_is_free())
             preempt_by_need();
         return;
     case LEFT_NOTHING:

@@ -38,6 +38,7 @@ enum {
     END_KNOCK_NS = 1000 * 1000,
     DEFAULT_SLICE_MS = 10,
     SYSMON_SLICE_NS = 100 * 1000, // of the kernel's scheduler
+    RESET_ON_FORK = 1,            // SCHED_FLAG_RESET_ON_FORK
 };
 #if defined(RT_TSAN)
 enum { DEFAULT_GOROUTINES = 4096 }; // a fiber is as dear as a thread
@@ -83,10 +84,11 @@ static void ask_for_short_slices(void)
         int32_t nice;
         uint32_t priority;
         uint64_t runtime_ns, deadline_ns, period_ns;
-    } attr;
+    } attr = {.size = 0};
     if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) != 0 || attr.policy != SCHED_OTHER)
         return; // somebody has chosen otherwise
     attr.runtime_ns = SYSMON_SLICE_NS;
+    attr.flags |= RESET_ON_FORK; // the threads that it starts run for longer
     syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
@@ -276,6 +278,7 @@ static int choose(const struct rt_options *asked, struct why *why)
 
 static void forget_state(void)
 {
+    blocking_forget();
     sched.idle_ps = NULL;
     sched.idle_ms = NULL;
     store_relaxed(&sched.all_ms, NULL);

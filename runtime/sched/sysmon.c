@@ -2,7 +2,8 @@
  * back from blocked threads, runs what waits too long, polls when nobody does.
  *
  * It looks every 20 us while there is something to do, and backs off otherwise: to 1 ms while a P is
- * busy, to 10 ms while all are idle; and it wakes for the next timer when nobody else would. While
+ * busy, to 10 ms while all are idle (until somebody leaves the poll role for a P); and it wakes for the
+ * next timer when nobody else would. While
  * every P computes and nobody polls, it is the one that waits for descriptors (idle_stand_in). */
 #include "runtime/sched/sysmon.h"
 #include "runtime/mem/current.h"
@@ -33,12 +34,20 @@ static struct {
     _Atomic uint32_t word;
     int64_t trimmed_ns;
     int64_t still_since_ns; // none of the Ps has gone from one goroutine to another since
+    _Atomic bool sleeps_long;
 } sysmon;
 
 void sysmon_break(void)
 {
     store_release(&sysmon.word, 1);
     futex_wake(&sysmon.word, 1);
+}
+
+void sysmon_poll_left(void)
+{
+    full_barrier(); // (B)
+    if (load_relaxed(&sysmon.sleeps_long))
+        sysmon_break();
 }
 
 /* A G in `next` that has been there for a whole tick without any switch: its P's M is not about to
@@ -70,6 +79,8 @@ static bool look_at(struct p *p, int64_t now)
     p->seen_switches = switches;
     if (!is_still)
         sysmon.still_since_ns = now;
+    if (status != P_RUNNING)
+        store_relaxed(&p->seen_since_ns, now); // who comes back to it has used nothing meanwhile
     if (status == P_SYSCALL) {
         bool wanted = idle_work_is_visible() || load_relaxed(&p->next);
         if (wanted && idle_retake(p)) {
@@ -107,7 +118,7 @@ static bool look_at(struct p *p, int64_t now)
 /* Timers and descriptors, when nobody in the poll role cares for them. */
 static bool look_at_events(int64_t now)
 {
-    bool all_busy = load_seq(&sched.idle_p_count) == 0;
+    bool all_busy = !idle_p_is_free(); // nobody in a blocking call either, whose P could be taken
     bool due = idle_next_timer_ns() <= now;
     bool did = false;
     if (load_relaxed(&sched.poll_taken))
@@ -138,14 +149,33 @@ static int64_t next_look_ns(int64_t now, int64_t delay)
     return until;
 }
 
+/* Longer than while Ps are busy only when somebody has the poll role, who tells when he leaves it.
+ *   (A) here:     sleeps_long, barrier, a look at the role.
+ *   (B) who left: the role given up, barrier, a look at sleeps_long.
+ * Returns the delay that the next one starts from. */
+static int64_t sleep_for(int64_t now, int64_t delay)
+{
+    if (delay > BUSY_TICK_MAX_NS) {
+        store_relaxed(&sysmon.sleeps_long, true);
+        full_barrier(); // (A)
+        if (!load_relaxed(&sched.poll_taken))
+            delay = BUSY_TICK_MAX_NS;
+    }
+    futex_wait(&sysmon.word, 0, next_look_ns(now, delay));
+    bool was_told = load_relaxed(&sysmon.sleeps_long) && load_relaxed(&sysmon.word);
+    store_relaxed(&sysmon.sleeps_long, false);
+    return was_told ? NOBODY_WAITS_NS : delay;
+}
+
 /* Until the next look, in the poller where every P computes and would not hear of an event. */
-static void wait(int64_t now, int64_t delay)
+static int64_t wait(int64_t now, int64_t delay)
 {
     bool nobody_turns = now - sysmon.still_since_ns >= PREEMPT_NEED_MIN_RUN_NS;
     bool all_told = globq_woken() == 0 && idle_next_timer_ns() > now; // else they are asked again
     if (!nobody_turns || !all_told || !idle_stand_in(&sysmon.m, now + BUSY_TICK_MAX_NS))
-        futex_wait(&sysmon.word, 0, next_look_ns(now, delay));
+        delay = sleep_for(now, delay);
     store_relaxed(&sysmon.word, 0);
+    return delay;
 }
 
 void sysmon_run(void)
@@ -155,7 +185,7 @@ void sysmon_run(void)
     int quiet = 0;
     while (!load_seq(&sched.stopping)) {
         int64_t now = clock_real_now_ns();
-        wait(now, delay);
+        delay = wait(now, delay);
         now = clock_real_now_ns();
         store_relaxed(&sched.coarse_ns, now);
         bool did = look_at_events(now);

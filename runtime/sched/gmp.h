@@ -142,7 +142,7 @@ struct m {
 
 enum p_status { P_IDLE, P_RUNNING, P_SYSCALL };
 
-enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32, P_RESUME_WAITS = 32 };
+enum { P_SLOW_TURN = 61, P_NEXT_STREAK = 32, P_RESUME_WAITS = 64 };
 
 struct p {
     // owner P
@@ -161,7 +161,7 @@ struct p {
     struct mem_cache *cache; // of small blocks: mem/cache.h; NULL until it allocates
     _Atomic uint64_t switches, spawned, exited, steals, stolen, global_gets, polls; // others read
     _Atomic uint64_t steals_by[STEAL_REASONS];                                      // others read
-    int64_t idle_since_ns; // when it was given up last, until it has stolen; idle_lock when idle
+    int64_t idle_since_ns; // has run nothing since; 0: it runs. idle_lock when idle
 
     // shared
     struct g *_Atomic next __attribute__((aligned(64))); // runs next; owner puts, anybody takes

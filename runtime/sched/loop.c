@@ -15,10 +15,10 @@
  *      100 us.
  *   3. Of the turns that are not urgent, at most 32 are from `next` before the ring has one; who
  *      waits in `next` then goes to the ring's end.
- *   4. `resume` stands back for what it was stopped for and for whom those ready in their turn, for at
- *      most 32 turns. It keeps what it has used of its slice, 100 us more each time it is
+ *   4. `resume` stands back for what it was stopped for and for whom those ready in their turn: for the
+ *      burst, and then at most 64 turns. It keeps what it has used of its slice, 100 us more each time it is
  *      stopped by need. So it is there at most 100 times before it goes to the global queue, and all
- *      of the ring has its turn; and it runs 100 us for every 32 turns at least.
+ *      of the ring has its turn; and it runs 100 us for every 64 turns at least.
  *   5. The ring is a FIFO; who overflows it goes to the global queue.
  *   6. A turn that does not end although its slice has (a library's call, no preemption allowed) keeps
  *      nobody: sysmon moves what is queued behind it to the global queue. */
@@ -77,9 +77,24 @@ static struct g *next_urgent(struct p *p)
     return gp;
 }
 
+static struct g *next_resume(struct p *p)
+{
+    struct g *gp = take_slot(&p->resume);
+    if (gp) {
+        p->urgent_turn = false;
+        loop_begin_slice(p, p->resume_used_ns); // it has the rest of it
+    }
+    return gp;
+}
+
 static struct g *next_local(struct p *p)
 {
     struct g *gp;
+    if (load_relaxed(&p->resume) && p->burst == 0) {
+        if (p->resume_waits == 0 && (gp = next_resume(p)))
+            return gp;
+        p->resume_waits -= p->resume_waits > 0; // one turn, of whatever kind
+    }
     if ((!p->urgent_turn || p->burst > 0) && (gp = next_urgent(p)))
         return gp;
     p->urgent_turn = false;
@@ -92,12 +107,8 @@ static struct g *next_local(struct p *p)
         loop_put_last(p, gp);
     }
     bool others = runq_len(&p->ring) > 0 || runq_len(&p->urgent) > 0;
-    if (others && p->resume_waits > 0) {
-        p->resume_waits--;
-    } else if ((gp = take_slot(&p->resume))) {
-        loop_begin_slice(p, p->resume_used_ns); // it has the rest of it
+    if (!others && (gp = next_resume(p)))
         return gp;
-    }
     p->next_streak = 0;
     if ((gp = runq_get(&p->ring))) {
         loop_begin_slice(p, 0);
@@ -168,10 +179,9 @@ static void count_steal(struct p *p, enum steal_reason reason, uint32_t moved)
     count_up(&p->stolen, moved);
 }
 
-static enum steal_reason idle_reason(struct p *p)
+static enum steal_reason idle_reason(const struct p *p)
 {
     int64_t since = p->idle_since_ns;
-    p->idle_since_ns = 0;
     return since && load_relaxed(&sched.coarse_ns) - since > LONG_IDLE_NS ? STEAL_IDLE
                                                                           : STEAL_EMPTY;
 }
@@ -370,6 +380,7 @@ static void run(struct m *m, struct g *gp)
             return;
         }
     }
+    m->p->idle_since_ns = 0;
     gp = life_switch_in(m, gp); // m->left is LEFT_NOTHING
     fiber_switch(&m->g0_sp, NULL, false, gp->sp, gp, m);
     life_arrive(m);

@@ -131,6 +131,7 @@ bool stop_each(void (*fn)(unsigned p, void *arg), void *arg)
             struct p *p = &sched.ps[i];
             if (load_acquire(&p->stop) != ASK_CALL)
                 continue;
+            g_nopreempt_begin(); // not with p in our hands
             if (p == g_self()->m->p) {
                 answer(p);
             } else if (reach(p, round)) {
@@ -138,6 +139,7 @@ bool stop_each(void (*fn)(unsigned p, void *arg), void *arg)
                     answer(p);
                 idle_hand_off(p);
             }
+            g_nopreempt_end();
         }
         all = rt_note_wait(&stop.answered, rt_now_ns() + patience_ns(round)) == 0;
     }

@@ -14,7 +14,7 @@ int rt_note_wait(struct rt_note *n, int64_t deadline_ns)
 void rt_note_set(struct rt_note *n)
 {
     waitword_set(&n->state, NOTE_SET);
-    g_exit_call(g_running());
+    g_exit_call(g_here()); // also from threads without a P
 }
 
 bool rt_note_is_set(const struct rt_note *n)

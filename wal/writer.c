@@ -199,7 +199,10 @@ static int roll(struct wal_writer *w, uint32_t bytes, struct wal_times *times)
         err = rt_sync_dir(w->files->dir);
     if (err)
         die(w, w->path, "naming the segment", err);
-    times->synced_ns = rt_now_ns();
+    bool one_call = times->written_ns == times->synced_ns;
+    times->synced_ns = rt_now_ns(); // a segment without its name is not durable
+    if (one_call)
+        times->written_ns = times->synced_ns;
     if (w->file)
         err = rt_file_close(w->file);
     if (err)

@@ -105,6 +105,41 @@ static void with_a_sync_timeout_every_entry_has_a_sync_of_its_own(void **state)
     }
 }
 
+/* One call or two: that written_ns equals synced_ns is how readers of the times know. */
+static void a_batch_that_begins_a_segment_says_by_how_many_calls_it_was_written(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        struct log_fixture *f = fixture_new(forms[i]);
+        struct wal_stats s;
+        fixture_must_open(f);
+        bool first_is_one_call = false;
+        uint64_t before = 1, rolled = 0;
+        for (uint64_t n = 1; rolled < 3; n++) {
+            struct append *a = append_new(f, n, n, 1, 20000); // three to a segment
+            wal_append(f->wal, &a->request);
+            rt_note_wait(&a->done, RT_FOREVER);
+            const struct wal_times *t = &a->request.times;
+            bool one_call = t->written_ns == t->synced_ns;
+            assert_true(t->building_ns <= t->begun_ns && t->begun_ns <= t->written_ns);
+            assert_true(t->written_ns <= t->synced_ns);
+            wal_stats(f->wal, &s);
+            if (n == 1)
+                first_is_one_call = one_call;
+            if (one_call != first_is_one_call)
+                fail_msg("entry %" PRIu64 " of %s I/O, which %s a segment: %s", n,
+                         forms[i] == WAL_IO_DIRECT ? "direct" : "buffered",
+                         s.segments > before ? "begins" : "does not begin",
+                         one_call ? "one call" : "two calls");
+            rolled += s.segments > before;
+            before = s.segments;
+            append_wait(a);
+        }
+        assert_true(forms[i] == WAL_IO_DIRECT || !first_is_one_call);
+        fixture_free(f);
+    }
+}
+
 struct order {
     struct wal_request request;
     int *next;
@@ -599,6 +634,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_empty_log_opens_again_and_again),
     cmocka_unit_test(what_queues_during_a_sync_is_one_batch),
     cmocka_unit_test(with_a_sync_timeout_every_entry_has_a_sync_of_its_own),
+    cmocka_unit_test(a_batch_that_begins_a_segment_says_by_how_many_calls_it_was_written),
     cmocka_unit_test(requests_complete_in_the_order_they_were_appended_lazy_ones_too),
     cmocka_unit_test(a_lazy_request_causes_no_write_and_is_kept_at_close),
     cmocka_unit_test(a_vote_alone_is_durable_when_completed),

@@ -37,22 +37,11 @@ static void stamp(struct proposal *p, const struct apply_job *job, uint64_t inde
     struct member_stages *s = &p->stages;
     while (*at < job->time_count && job->times[*at].last < index)
         ++*at;
-    s->taken_ns = p->taken_ns;
+    s->taken_ns = atomic_load_explicit(&p->taken_ns, memory_order_relaxed);
     s->committed_ns = job->committed_ns;
     if (*at == job->time_count)
         return;
-    const struct stage_times *t = &job->times[*at].times;
-    s->led = t->led;
-    s->appended_ns = t->appended_ns;
-    s->building_ns = t->building_ns;
-    s->writing_ns = t->writing_ns;
-    s->written_ns = t->written_ns;
-    s->synced_ns = t->synced_ns;
-    s->sent_ns = t->answer.sent_ns;
-    s->answered_ns = t->answered_ns;
-    s->peer_wait_ns = (int64_t)t->answer.wait_ns;
-    s->peer_write_ns = (int64_t)t->answer.write_ns;
-    s->peer_sync_ns = (int64_t)t->answer.sync_ns;
+    latency_take_times(s, &job->times[*at].times);
 }
 
 static const struct apply_conf *conf_of(const struct apply_job *job, uint64_t index)

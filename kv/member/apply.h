@@ -19,15 +19,13 @@ struct apply_conf {
     struct raft_conf_state conf;
 };
 
-enum { APPLY_TIMES = 64 }; // spans of one batch whose stage times are kept; further ones go without
-
 struct apply_job {
     struct core_item item; // first: also its place in the applier's mailbox
     enum apply_kind kind;
     struct raft_apply batch; // ENTRIES
     struct apply_conf *confs;
     uint32_t conf_count;
-    struct stage_run *times;
+    struct stage_run *times; // of its entries, in order of index
     uint32_t time_count;
     int64_t committed_ns;
     struct persist_job *persist; // INSTALL: waits for it

@@ -106,7 +106,6 @@ static bool propose_some(struct member *m, struct proposal_list *from)
         if (!p->leader_only)
             command_set_term(p->entry, term);
         proposals_set_term(&m->proposals, p->request, term);
-        p->taken_ns = now;
         entries[taken.count] = (struct raft_entry){
             .kind = RAFT_ENTRY_NORMAL,
             .data = p->entry->data,
@@ -116,7 +115,8 @@ static bool propose_some(struct member *m, struct proposal_list *from)
         bytes += p->entry->len;
         list_push(&taken, p);
     }
-    int err = taken.count ? raft_propose(c->raft, entries, taken.count, NULL) : 0;
+    uint64_t first = 0; // of a leader's log
+    int err = taken.count ? raft_propose(c->raft, entries, taken.count, &first) : 0;
     if (taken.count)
         atomic_fetch_add_explicit(&m->latency.proposals, 1, memory_order_relaxed);
     for (struct proposal *p; (p = list_pop(&taken));) {
@@ -127,6 +127,8 @@ static bool propose_some(struct member *m, struct proposal_list *from)
         }
         if (err)
             proposals_fail(&m->proposals, p->request, error_of(err));
+        else
+            proposal_taken(p, now, first ? first++ : 0);
         proposal_unref(p);
     }
     return !is_for_later(err);
@@ -307,6 +309,7 @@ static void turn(struct member *m, struct rt_mail *mail)
 {
     struct core *c = &m->core;
     int64_t now = rt_now_ns();
+    c->turns++;
     while (mail) {
         struct core_item *item = core_item_of(mail);
         mail = mail->next; // before the item is taken: it may be gone then

@@ -66,6 +66,7 @@ struct proposal_list {
 /* An append that came in and is not answered yet: core_stages.c. */
 struct stage_echo {
     uint64_t index; // of its last entry; 0: none
+    uint64_t from, turn;
     int64_t sent_ns, received_ns;
 };
 
@@ -97,6 +98,7 @@ struct core {
     uint64_t applied_index;    // as told to raft
     uint64_t jobs_out;         // persist and apply and fetch jobs that will come back
     struct stage_echo *echoes; // CORE_ECHOES, by index
+    uint64_t turns;            // begun so far
     bool watched_windows;      // as the leader, in the turn before
     struct {
         uint64_t index;

@@ -24,6 +24,7 @@ static void persist_done(struct wal_request *request)
         job->span->times.writing_ns = request->times.begun_ns;
         job->span->times.written_ns = request->times.written_ns;
         job->span->times.synced_ns = request->times.synced_ns;
+        atomic_store_explicit(&job->span->durable, true, memory_order_release);
     }
     if (!atomic_load_explicit(&m->refused, memory_order_relaxed)) {
         for (size_t i = 0; i < job->persist.promise_count; i++) {
@@ -117,10 +118,8 @@ static struct stage_span *begin_span(struct member *m, const struct raft_persist
     atomic_fetch_add_explicit(&m->latency.entries, (int64_t)p->count, memory_order_relaxed);
     if (!STAGE_STAMPS)
         return NULL;
-    struct stage_span *span = stage_spans_begin(&c->spans, p->entries[0].index,
-                                                p->entries[p->count - 1].index, rt_now_ns());
-    span->times.led = raft_role(c->raft) == RAFT_LEADER;
-    return span;
+    return stage_spans_begin(&c->spans, p->entries[0].index, p->entries[p->count - 1].index,
+                             raft_role(c->raft) == RAFT_LEADER, rt_now_ns());
 }
 
 static void take_persist(struct member *m, struct raft_persist *p, struct stage_span *span)
@@ -218,10 +217,10 @@ static void take_apply(struct member *m, struct raft_apply *batch)
     *batch = (struct raft_apply){0};
     job->committed_ns = stage_now();
     uint64_t last = job->batch.entries[job->batch.count - 1].index;
-    uint32_t cap = m->core.spans.count < APPLY_TIMES ? m->core.spans.count : APPLY_TIMES;
-    if (cap) {
-        job->times = rt_alloc(cap * sizeof(*job->times));
-        job->time_count = stage_spans_take(&m->core.spans, last, job->times, cap);
+    uint32_t spans = stage_spans_count(&m->core.spans, last);
+    if (spans) {
+        job->times = rt_alloc(spans * sizeof(*job->times));
+        job->time_count = stage_spans_take(&m->core.spans, last, job->times, spans);
     }
     take_conf_changes(m, job);
     m->core.jobs_out++;

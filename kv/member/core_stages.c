@@ -48,8 +48,11 @@ static void note_append(struct member *m, const struct core_message *message)
     if (!it->count || !message->in->stamps.sent_ns)
         return;
     uint64_t last = it->entries[it->count - 1].index;
-    m->core.echoes[last % CORE_ECHOES] =
-        (struct stage_echo){last, message->in->stamps.sent_ns, message->received_ns};
+    m->core.echoes[last % CORE_ECHOES] = (struct stage_echo){.index = last,
+                                                             .from = it->from,
+                                                             .turn = m->core.turns,
+                                                             .sent_ns = message->in->stamps.sent_ns,
+                                                             .received_ns = message->received_ns};
 }
 
 void core_note_message(struct member *m, const struct core_message *message)
@@ -72,8 +75,8 @@ void core_note_promises(struct member *m, struct persist_job *job)
         const struct raft_message *it = &p->promises[i];
         struct stage_echo *echo = &m->core.echoes[it->index % CORE_ECHOES];
         if (it->type != RAFT_MSG_APP_RESP || it->reject || it->to == m->id || !it->index ||
-            echo->index != it->index)
-            continue;
+            echo->index != it->index || echo->from != it->to || echo->turn != m->core.turns)
+            continue; // of another append: raft answers what it takes in the same turn
         job->echoes[i] = *echo;
         *echo =
             (struct stage_echo){0}; // once: a later answer to the same index is of another append

@@ -4,7 +4,10 @@
  * and, being of one clock, rise along the way; where one is missing (an entry that was not written
  * here, a span that was dropped) the time goes to the next stage. So the cut is made by walking: each
  * stage takes what lies between where the walk stands and its own end, never less than nothing, and
- * the stages always add up to the whole. */
+ * the stages always add up to the whole.
+ *
+ * One that failed ends in the middle. What is left is not the answer's: it is the time of the stage that
+ * the walk did not see the end of. */
 #include "kv/member/latency.h"
 #include "kv/member/parts.h"
 #include <assert.h>
@@ -81,12 +84,30 @@ static void split_follower(const struct member_stages *s, struct member_split *o
     out->took_ns[STAGE_E_NETWORK] = e;
 }
 
+/* The stage that one that failed never left. From A on only a leader knows; of two that run side by side
+ * its own sync is named first. */
+static enum member_stage unfinished_stage(const struct member_stages *s)
+{
+    if (!s->queued_ns)
+        return STAGE_DECODE;
+    if (!s->taken_ns)
+        return STAGE_QUEUED;
+    if (!s->led)
+        return STAGE_FORWARD;
+    if (s->is_committed)
+        return STAGE_APPLY;
+    if (s->appended_ns && !s->synced_ns)
+        return STAGE_SYNC;
+    return s->answered_ns ? STAGE_COMMIT : STAGE_FOLLOW;
+}
+
 void member_split_stages(const struct member_stages *s, struct member_split *out)
 {
     int64_t start = s->decoded_ns ? s->decoded_ns : s->queued_ns;
     int64_t end = s->replied_ns ? s->replied_ns : s->woken_ns;
     struct walk w = {start, end > start ? end : start};
-    *out = (struct member_split){.longest = STAGE_DECODE};
+    *out = (struct member_split){.longest = STAGE_DECODE, .failed = !s->applied_ns};
+    out->unfinished = out->failed ? unfinished_stage(s) : STAGE_ANSWER;
     int64_t *path = out->path_ns;
     path[STAGE_DECODE] = walk_to(&w, s->queued_ns);
     path[STAGE_QUEUED] = walk_to(&w, s->taken_ns);
@@ -101,7 +122,7 @@ void member_split_stages(const struct member_stages *s, struct member_split *out
     }
     path[STAGE_COMMIT] = walk_to(&w, s->committed_ns);
     path[STAGE_APPLY] = walk_to(&w, s->applied_ns);
-    path[STAGE_ANSWER] = walk_to(&w, w.end_ns);
+    path[out->unfinished] += walk_to(&w, w.end_ns);
     for (int i = 0; i < STAGE_PATH; i++) {
         out->took_ns[i] = path[i];
         if (path[i] > path[out->longest])
@@ -129,15 +150,52 @@ static void log_slow(struct member *m, uint32_t kind, const struct member_split 
         [STORE_PUT] = "put", [STORE_DELETE_RANGE] = "delete", [STORE_TXN] = "txn"};
     enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
     const char *what = kind < KINDS && kinds[kind] ? kinds[kind] : "other";
-    struct rt_log_field fields[STAGE_PATH + 3];
+    struct rt_log_field fields[STAGE_PATH + 5];
     int n = 0;
     fields[n++] = rt_f_str("request", what);
     fields[n++] = rt_f_duration("took", split->took_ns[STAGE_TOTAL]);
+    if (split->failed) {
+        fields[n++] = rt_f_bool("failed", true);
+        fields[n++] = rt_f_str("unfinished", names[split->unfinished]);
+    }
     fields[n++] = rt_f_str("longest", names[split->longest]);
     for (int i = 0; i < STAGE_PATH; i++)
         if (split->path_ns[i] > 0)
             fields[n++] = rt_f_duration(names[i], split->path_ns[i]);
     rt_log_at(m->log, RT_LOG_WARN, "kv/member/latency.c", "slow request", fields, n);
+}
+
+void latency_take_times(struct member_stages *s, const struct stage_times *t)
+{
+    s->led = t->led;
+    s->appended_ns = t->appended_ns;
+    s->building_ns = t->building_ns;
+    s->writing_ns = t->writing_ns;
+    s->written_ns = t->written_ns;
+    s->synced_ns = t->synced_ns;
+    s->sent_ns = t->answer.sent_ns;
+    s->answered_ns = t->answered_ns;
+    s->peer_wait_ns = (int64_t)t->answer.wait_ns;
+    s->peer_write_ns = (int64_t)t->answer.write_ns;
+    s->peer_sync_ns = (int64_t)t->answer.sync_ns;
+}
+
+/* The stages that a failed one had passed by the time it failed, as far as this leader knows. A search
+ * under the raft goroutine's lock: for the few that are logged. */
+static void look_up_failed(struct member *m, struct member_stages *s)
+{
+    struct stage_times t;
+    if (!s->index || s->is_committed || !stage_spans_find(&m->core.spans, s->index, &t))
+        return;
+    if (!t.led || t.appended_ns > s->woken_ns)
+        return; // another entry has the index now
+    if (t.synced_ns > s->woken_ns)
+        t.building_ns = t.writing_ns = t.written_ns = t.synced_ns = 0;
+    if (t.answered_ns > s->woken_ns) {
+        t.answered_ns = 0;
+        t.answer = (struct peer_stamps){0};
+    }
+    latency_take_times(s, &t);
 }
 
 void member_replied(struct member *m, uint32_t kind, struct member_stages *stages)
@@ -150,8 +208,13 @@ void member_replied(struct member *m, uint32_t kind, struct member_stages *stage
     member_split_stages(stages, &split);
     int64_t slow_ns = atomic_load_explicit(&l->slow_ns, memory_order_relaxed);
     if (slow_ns && split.took_ns[STAGE_TOTAL] >= slow_ns &&
-        rt_log_gate_open(&l->slow_gate, MEMBER_SLOW_LOG_MS * RT_MS))
+        rt_log_gate_open(&l->slow_gate, MEMBER_SLOW_LOG_MS * RT_MS)) {
+        if (split.failed) {
+            look_up_failed(m, stages);
+            member_split_stages(stages, &split);
+        }
         log_slow(m, kind, &split);
+    }
     if (kind != STORE_PUT || !stages->applied_ns)
         return;
     rt_hdr_record_each(l->took, split.took_ns, MEMBER_STAGES);

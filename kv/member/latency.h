@@ -34,6 +34,9 @@ void latency_deinit(struct latency *l);
 void follower_latency_init(struct follower_latency *f, struct rt_metrics *metrics, uint64_t id);
 void follower_latency_deinit(struct follower_latency *f, struct rt_metrics *metrics);
 
+/* The times of the batch that a proposal went with. */
+void latency_take_times(struct member_stages *s, const struct stage_times *t);
+
 /* An answer to an append came in from the follower.  Context: raft goroutine. */
 void follower_answered(struct follower_latency *f, int64_t now_ns,
                        const struct peer_stamps *answer);

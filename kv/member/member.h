@@ -128,6 +128,9 @@ struct member_stages {
     int64_t replied_ns;   //    the answer was handed to the connection
     int64_t peer_wait_ns, peer_write_ns, peer_sync_ns; // inside E, by the follower's own clock
     bool led;                                          //    appended as the leader
+    // of one that failed, which has no applied_ns; A to E only after member_replied, when it was slow
+    uint64_t index;    // in the log of this member, which led; 0: it is not there
+    bool is_committed; // it was handed to apply
 };
 
 /* What the time went to. The first STAGE_PATH of them follow each other and add up to the total, to
@@ -156,6 +159,8 @@ struct member_split {
     int64_t path_ns[STAGE_PATH];    // what the proposal waited for
     int64_t took_ns[MEMBER_STAGES]; // how long each took, waited for or not; -1: unknown
     enum member_stage longest;      // on the path
+    bool failed;                    // it was not applied: then nothing is in `answer`, and
+    enum member_stage unfinished;   // this is the stage that it never left; the rest is in it
 };
 /* "decode", "A", "E.network", "total".  Context of both: never parks. */
 const char *member_stage_name(enum member_stage stage);
@@ -164,7 +169,8 @@ void member_split_stages(const struct member_stages *stages, struct member_split
 /* Now, for member_stages.decoded_ns; 0 in a build without stamps.  Context: never parks. */
 int64_t member_stamp_ns(void);
 /* The answer to a proposal of `kind` was handed over: stamp that, count the stages of a put, and say so
- * in the log when it was slow. Once for each member_outcome.  Context: never parks. */
+ * in the log when it was slow. Once for each member_outcome, of a failed proposal too: of that, stages that
+ * it passed are added to `stages` when it is logged.  Context: parks shortly. */
 void member_replied(struct member *m, uint32_t kind, struct member_stages *stages);
 
 /* One histogram: of this member's puts (peer 0), or of the appends to one follower. */
@@ -193,12 +199,13 @@ struct member_knob {
     char value[MEMBER_KNOB_BYTES], initial[MEMBER_KNOB_BYTES]; // initial: by the command line
     char range[MEMBER_KNOB_RANGE_BYTES];
     double number;  // the value: a count, bytes, seconds, 0 or 1
-    bool persisted; // another start finds it set
+    bool persisted; // the next start finds it set to this value
     bool debug;
 };
 /* All of them, in a fixed order, at most cap. Returns how many.  Context: parks. */
 uint32_t member_knobs(struct member *m, struct member_knob *out, uint32_t cap);
-/* Set one, from now on; with persist also for later starts. *out is how it is now, `previous`
+/* Set one, from now on; with persist also for later starts. "default" is what the member was started
+ * with; with persist it takes back what was persisted. *out is how it is now, `previous`
  * (MEMBER_KNOB_BYTES) its value before. 0; MEMBER_NO_KNOB or MEMBER_BAD_KNOB: nothing was changed, `why`
  * names the range; MEMBER_STOPPED; -errno with why: set, but not persisted.  Context: parks. */
 int member_knob_set(struct member *m, const char *name, const char *text, bool persist,

@@ -231,6 +231,20 @@ static int await(struct member *m, struct proposal *p, int64_t deadline_ns)
     return timeout_code(m, changes);
 }
 
+/* How far one came that failed. It is at apply when its index is committed, and that in the term in which
+ * it was proposed: in another one the index may be another entry's. */
+static void stamp_failed(struct member *m, struct proposal *p)
+{
+    struct member_stages *s = &p->stages;
+    s->taken_ns = atomic_load_explicit(&p->taken_ns, memory_order_relaxed);
+    s->index = atomic_load_explicit(&p->appended_index, memory_order_relaxed);
+    s->led = s->index != 0;
+    uint64_t commit = atomic_load(&m->core.commit);
+    uint64_t term =
+        atomic_load_explicit(&slot_of(&m->proposals, p->request)->term, memory_order_relaxed);
+    s->is_committed = s->led && s->index <= commit && atomic_load(&m->core.term) == term;
+}
+
 int member_propose(struct member *m, const struct member_proposal *it, struct member_outcome *out)
 {
     assert(out->result);
@@ -288,6 +302,8 @@ int member_propose_admitted(struct member *m, const struct member_proposal *it,
     int err = await(m, p, it->deadline_ns);
 
     p->stages.woken_ns = stage_now();
+    if (err)
+        stamp_failed(m, p);
     out->stages = p->stages;
     if (!err) {
         out->command = p->command;

@@ -23,7 +23,9 @@ struct proposal {
     uint64_t request;     // 0: nobody waits
     bool leader_only;     // only as the leader of `term`
     uint64_t term;
-    int64_t taken_ns; // raft goroutine, before raft has it
+    // raft goroutine, once raft has it; read by who applies it, or by the waiter when it failed
+    _Atomic int64_t taken_ns;
+    _Atomic uint64_t appended_index; // in our log, as the leader; 0: forwarded
     struct rt_note done;
     // below: whoever claimed the slot, until `done` is set
     int code;
@@ -56,6 +58,13 @@ void proposals_deinit(struct proposals *p);
 
 void proposal_ref(struct proposal *p);
 void proposal_unref(struct proposal *p);
+
+/* Raft has it: its first stamp, and where a leader's log has it.  Context: raft goroutine. */
+static inline void proposal_taken(struct proposal *p, int64_t now_ns, uint64_t appended_index)
+{
+    atomic_store_explicit(&p->taken_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&p->appended_index, appended_index, memory_order_relaxed);
+}
 
 /* The proposal of `request`, claimed, with the slot's reference; NULL: nobody waits (any more).
  * Context: never parks. */

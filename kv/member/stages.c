@@ -2,6 +2,7 @@
 #include "kv/member/stages.h"
 #include <assert.h>
 #include <rt/alloc.h>
+#include <string.h>
 
 static void drop_oldest(struct stage_spans *s)
 {
@@ -37,28 +38,39 @@ static void drop_from(struct stage_spans *s, uint64_t first)
         kept.newest = span;
         kept.count++;
     }
-    *s = kept;
+    s->oldest = kept.oldest;
+    s->newest = kept.newest;
+    s->count = kept.count;
+    memset(s->upto, 0, sizeof(s->upto));
 }
 
-struct stage_span *stage_spans_begin(struct stage_spans *s, uint64_t first, uint64_t last,
-                                     int64_t now_ns)
+static void append_span(struct stage_spans *s, struct stage_span *span)
 {
-    assert(first <= last);
-    if (s->newest && s->newest->last >= first)
-        drop_from(s, first);
+    rt_mutex_lock(&s->lock);
+    if (s->newest && s->newest->last >= span->first)
+        drop_from(s, span->first);
     if (s->count == STAGE_SPANS)
         drop_oldest(s);
-    struct stage_span *span = rt_alloc_zero(sizeof(*span));
-    atomic_init(&span->refs, 2);
-    span->first = first;
-    span->last = last;
-    span->times.appended_ns = now_ns;
     if (s->newest)
         s->newest->next = span;
     else
         s->oldest = span;
     s->newest = span;
     s->count++;
+    rt_mutex_unlock(&s->lock);
+}
+
+struct stage_span *stage_spans_begin(struct stage_spans *s, uint64_t first, uint64_t last, bool led,
+                                     int64_t now_ns)
+{
+    assert(first <= last);
+    struct stage_span *span = rt_alloc_zero(sizeof(*span));
+    atomic_init(&span->refs, 2);
+    span->first = first;
+    span->last = last;
+    span->times.appended_ns = now_ns;
+    span->times.led = led;
+    append_span(s, span);
     return span;
 }
 
@@ -73,6 +85,7 @@ void stage_spans_answered(struct stage_spans *s, uint32_t peer, uint64_t index, 
 {
     assert(peer < STAGE_PEERS);
     struct stage_span *before_these = s->upto[peer], *newest = before_these;
+    rt_mutex_lock(&s->lock);
     for (struct stage_span *span = newest ? newest->next : s->oldest; span && span->last <= index;
          span = span->next) {
         newest = span;
@@ -83,6 +96,7 @@ void stage_spans_answered(struct stage_spans *s, uint32_t peer, uint64_t index, 
         span->times.answered_ns = now_ns;
         span->times.answer = *answer;
     }
+    rt_mutex_unlock(&s->lock);
     if (newest == before_these)
         return;
     if (before_these)
@@ -91,9 +105,18 @@ void stage_spans_answered(struct stage_spans *s, uint32_t peer, uint64_t index, 
     s->upto[peer] = newest;
 }
 
+uint32_t stage_spans_count(const struct stage_spans *s, uint64_t last)
+{
+    uint32_t n = 0;
+    for (const struct stage_span *span = s->oldest; span && span->first <= last; span = span->next)
+        n++;
+    return n;
+}
+
 uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_run *out, uint32_t cap)
 {
     uint32_t n = 0;
+    rt_mutex_lock(&s->lock);
     while (s->oldest && s->oldest->first <= last) {
         struct stage_span *span = s->oldest;
         uint64_t upto = span->last < last ? span->last : last;
@@ -103,11 +126,32 @@ uint32_t stage_spans_take(struct stage_spans *s, uint64_t last, struct stage_run
             break; // the rest of its entries comes later
         drop_oldest(s);
     }
+    rt_mutex_unlock(&s->lock);
     return n;
 }
 
 void stage_spans_clear(struct stage_spans *s)
 {
+    rt_mutex_lock(&s->lock);
     while (s->oldest)
         drop_oldest(s);
+    rt_mutex_unlock(&s->lock);
+}
+
+bool stage_spans_find(struct stage_spans *s, uint64_t index, struct stage_times *out)
+{
+    rt_mutex_lock(&s->lock);
+    const struct stage_span *span = s->oldest;
+    while (span && span->last < index)
+        span = span->next;
+    bool found = span && span->first <= index;
+    if (found && atomic_load_explicit(&span->durable, memory_order_acquire))
+        *out = span->times;
+    else if (found)
+        *out = (struct stage_times){.appended_ns = span->times.appended_ns,
+                                    .answered_ns = span->times.answered_ns,
+                                    .answer = span->times.answer,
+                                    .led = span->times.led};
+    rt_mutex_unlock(&s->lock);
+    return found;
 }

@@ -1,5 +1,7 @@
 /* Where the time of a put goes: the arithmetic, and real puts. */
+#include "kv/member/core_stages.h"
 #include "kv/member/latency.h"
+#include "kv/member/peer_io.h"
 #include "proto/fields.h"
 #include "tests/kv/member/member_fixture.h"
 
@@ -128,10 +130,149 @@ static void stages_add_up_to_the_whole_whatever_stamps_there_are(void **state)
     }
 }
 
+/* Its deadline passed: what is left belongs to the stage that it was in, not to the answer. */
+static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *when;
+        struct member_stages s;
+        enum member_stage unfinished;
+        int64_t its_ns;
+    } rows[] = {
+        {"it was refused at once", {.decoded_ns = 1000}, STAGE_DECODE, 9000},
+        {"no leader took it", {.decoded_ns = 1000, .queued_ns = 1001}, STAGE_QUEUED, 8999},
+        {"the leader did not bring it back",
+         {.decoded_ns = 1000, .queued_ns = 1001, .taken_ns = 1003},
+         STAGE_FORWARD,
+         8997},
+        {"the leader knows only that it appended it",
+         {.decoded_ns = 1000, .queued_ns = 1001, .taken_ns = 1003, .led = true, .index = 7},
+         STAGE_FOLLOW,
+         8997},
+        {"its own disk hangs",
+         {.decoded_ns = 1000,
+          .queued_ns = 1001,
+          .taken_ns = 1003,
+          .appended_ns = 1007,
+          .led = true,
+          .index = 7},
+         STAGE_SYNC,
+         8993},
+        {"its own disk hangs, and a quorum answered",
+         {.decoded_ns = 1000,
+          .queued_ns = 1001,
+          .taken_ns = 1003,
+          .appended_ns = 1007,
+          .sent_ns = 1020,
+          .answered_ns = 1100,
+          .led = true,
+          .index = 7},
+         STAGE_SYNC,
+         8900},
+        {"no quorum answers",
+         {.decoded_ns = 1000,
+          .queued_ns = 1001,
+          .taken_ns = 1003,
+          .appended_ns = 1007,
+          .building_ns = 1015,
+          .writing_ns = 1031,
+          .written_ns = 1063,
+          .synced_ns = 1127,
+          .led = true,
+          .index = 7},
+         STAGE_FOLLOW,
+         8873},
+        {"raft does not count",
+         {.decoded_ns = 1000,
+          .queued_ns = 1001,
+          .taken_ns = 1003,
+          .appended_ns = 1007,
+          .building_ns = 1015,
+          .writing_ns = 1031,
+          .written_ns = 1063,
+          .synced_ns = 1127,
+          .sent_ns = 1020,
+          .answered_ns = 1200,
+          .led = true,
+          .index = 7},
+         STAGE_COMMIT,
+         8800},
+        {"it is not applied",
+         {.decoded_ns = 1000,
+          .queued_ns = 1001,
+          .taken_ns = 1003,
+          .led = true,
+          .index = 7,
+          .is_committed = true},
+         STAGE_APPLY,
+         8997},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct member_stages s = rows[i].s;
+        struct member_split split;
+        s.woken_ns = 9900;
+        s.replied_ns = 10000;
+        member_split_stages(&s, &split);
+        if (!split.failed || split.unfinished != rows[i].unfinished ||
+            split.longest != rows[i].unfinished || split.path_ns[STAGE_ANSWER] != 0)
+            fail_msg("when %s: %s is unfinished, %s the longest", rows[i].when,
+                     member_stage_name(split.unfinished), member_stage_name(split.longest));
+        assert_int_equal(split.path_ns[split.unfinished], rows[i].its_ns);
+        assert_int_equal(sum_of_path(&split), 9000);
+        assert_int_equal(split.took_ns[STAGE_TOTAL], 9000);
+    }
+    struct member_split split;
+    member_split_stages(&whole, &split);
+    assert_false(split.failed);
+}
+
+/* ---- Stamps that travel ---- */
+
+static void hear_append(struct member *m, uint64_t from, uint64_t last, int64_t sent_ns)
+{
+    struct raft_entry entry = {.index = last};
+    struct peer_inbound in = {.message = {.type = RAFT_MSG_APP, .from = from, .index = last - 1},
+                              .stamps = {.sent_ns = sent_ns}};
+    struct core_message message = {.in = &in, .received_ns = 2 * sent_ns};
+    in.message.entries = &entry;
+    in.message.count = 1;
+    core_note_message(m, &message);
+}
+
+/* What the answer to `to` that we have everything up to `index` takes back. */
+static int64_t answer_to(struct member *m, uint64_t to, uint64_t index)
+{
+    struct raft_message promise = {.type = RAFT_MSG_APP_RESP, .to = to, .index = index};
+    struct persist_job job = {.persist = {.promises = &promise, .promise_count = 1}};
+    core_note_promises(m, &job);
+    int64_t sent_ns = persist_stamps(&job, 0).sent_ns;
+    rt_free(job.echoes);
+    return sent_ns;
+}
+
+static void an_answer_takes_back_the_stamps_of_the_append_that_it_answers(void **state)
+{
+    (void)state;
+    struct member *m = calloc(1, sizeof *m);
+    m->id = 1;
+    m->core.echoes = calloc(CORE_ECHOES, sizeof *m->core.echoes);
+    hear_append(m, 2, 10, 100);
+    assert_int_equal(answer_to(m, 2, 10), 100);
+    assert_int_equal(answer_to(m, 2, 10), 0); // another answer to the same
+    hear_append(m, 2, 11, 200);               // not taken: there is no 10 here
+    m->core.turns++;
+    assert_int_equal(answer_to(m, 2, 11), 0); // to an empty one, which asked whether 11 is here
+    hear_append(m, 2, 12, 300);               // from who leads no more
+    assert_int_equal(answer_to(m, 3, 12), 0); // the other's clock is not its
+    free(m->core.echoes);
+    free(m);
+}
+
 /* ---- Real puts ---- */
 
-/* Put once through member `i` and stamp it as the service does. */
-static void put_through(struct cluster *c, int i, struct member_stages *stages)
+/* Put once through member `i`, with a deadline, and stamp it as the service does. 0 or why not. */
+static int try_put(struct cluster *c, int i, int64_t deadline_ns, struct member_stages *stages)
 {
     struct rt_string body = {0};
     struct store_result result = {0};
@@ -139,18 +280,25 @@ static void put_through(struct cluster *c, int i, struct member_stages *stages)
     field_add_text(&body, 1, "k");
     field_add_text(&body, 2, "v");
     struct member_proposal p = {
-        .kind = STORE_PUT, .body = rt_bytes(body.data, body.len), .deadline_ns = patience()};
+        .kind = STORE_PUT, .body = rt_bytes(body.data, body.len), .deadline_ns = deadline_ns};
     struct member_outcome out = {.result = &result};
     int64_t decoded_ns = member_stamp_ns();
     int err = member_propose(m, &p, &out);
-    if (err)
-        fail_msg("the put ended with %d, %s", err, member_error_words(err));
     out.stages.decoded_ns = decoded_ns;
     member_replied(m, STORE_PUT, &out.stages);
     *stages = out.stages;
-    rt_buf_unref(out.command);
+    if (!err)
+        rt_buf_unref(out.command);
     store_result_deinit(member_store(m), &result);
     rt_string_deinit(&body);
+    return err;
+}
+
+static void put_through(struct cluster *c, int i, struct member_stages *stages)
+{
+    int err = try_put(c, i, patience(), stages);
+    if (err)
+        fail_msg("the put ended with %d, %s", err, member_error_words(err));
 }
 
 struct rows {
@@ -278,6 +426,82 @@ static void a_slower_network_shows_in_the_network_part_of_e(void **state)
                    10 * RT_MS);
 }
 
+static void a_put_without_a_quorum_hangs_where_it_waits_for_one(void **state)
+{
+    (void)state;
+    struct cluster c;
+    struct member_stages s;
+    struct member_split split;
+    cluster_init(&c, 3);
+    cluster_up(&c);
+    set_all(&c, "slow-request-threshold", "1ms");
+    int at = 0;
+    while (!member_is_leader(c.member[at]))
+        at = (at + 1) % 3;
+    for (int i = 0; i < 3; i++)
+        if (i != at)
+            member_down(&c, i);
+    // it leads for as long as it takes to miss the others: then this is appended, and synced
+    assert_int_not_equal(try_put(&c, at, rt_after_ns(100 * RT_MS), &s), 0);
+    member_split_stages(&s, &split);
+    assert_true(split.failed);
+    if (!s.led)
+        assert_int_equal(split.unfinished, STAGE_QUEUED);
+    else
+        assert_int_equal(split.unfinished, s.synced_ns ? STAGE_FOLLOW : STAGE_SYNC);
+    assert_true(!s.led || s.appended_ns >= s.taken_ns);
+    assert_int_equal(s.answered_ns, 0);
+    assert_int_equal(split.path_ns[STAGE_ANSWER], 0);
+    assert_int_equal(sum_of_path(&split), s.replied_ns - s.decoded_ns);
+    struct member_status status;
+    for (member_status(c.member[at], &status); status.leader; member_status(c.member[at], &status))
+        rt_sleep_ns(RT_MS); // polls: nothing depends on how long
+    assert_int_not_equal(try_put(&c, at, rt_after_ns(20 * RT_MS), &s), 0);
+    member_split_stages(&s, &split);
+    assert_int_equal(split.unfinished, STAGE_QUEUED);
+    assert_int_equal(split.longest, STAGE_QUEUED);
+    assert_int_equal(sum_of_path(&split), s.replied_ns - s.decoded_ns);
+    cluster_deinit(&c);
+}
+
+struct one_put {
+    struct cluster *c;
+    struct member_stages stages;
+    struct rt_waitgroup *done;
+};
+static void put_one(void *arg)
+{
+    struct one_put *p = arg;
+    put_through(p->c, 0, &p->stages);
+    rt_waitgroup_done(p->done);
+}
+
+/* While a slow sync runs, each put comes to raft in a turn of its own; then all are durable at once. */
+static void every_put_of_a_big_batch_has_its_stamps(void **state)
+{
+    (void)state;
+    enum { PUTS = 200 };
+    struct cluster c;
+    struct rt_waitgroup done = {0};
+    struct one_put *p = calloc(PUTS, sizeof *p);
+    cluster_init(&c, 1);
+    cluster_up(&c);
+    set_all(&c, "debug-fsync-delay", "200ms");
+    rt_waitgroup_add(&done, PUTS);
+    for (int i = 0; i < PUTS; i++) {
+        p[i].c = &c;
+        p[i].done = &done;
+        assert_int_equal(rt_go("putter", put_one, &p[i]), 0);
+        rt_sleep_ns(RT_MS / 5);
+    }
+    rt_waitgroup_wait(&done, RT_FOREVER);
+    for (int i = 0; i < PUTS; i++)
+        if (!p[i].stages.led || !p[i].stages.appended_ns || !p[i].stages.synced_ns)
+            fail_msg("put %d of %d has no stamps of its batch", i, PUTS);
+    cluster_deinit(&c);
+    free(p);
+}
+
 struct stalls {
     int64_t count, ns;
 };
@@ -349,7 +573,11 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(one_call_that_writes_and_syncs_is_all_sync),
     cmocka_unit_test(a_follower_knows_its_own_copy_and_calls_the_rest_forward_and_commit),
     cmocka_unit_test(stages_add_up_to_the_whole_whatever_stamps_there_are),
+    cmocka_unit_test(a_put_that_failed_spent_the_rest_where_it_hung),
+    cmocka_unit_test(a_put_without_a_quorum_hangs_where_it_waits_for_one),
     cmocka_unit_test(real_puts_add_up_to_the_servers_own_time_on_every_member),
+    cmocka_unit_test(every_put_of_a_big_batch_has_its_stamps),
+    cmocka_unit_test(an_answer_takes_back_the_stamps_of_the_append_that_it_answers),
     cmocka_unit_test(a_slower_disk_shows_in_c_and_in_the_followers_sync),
     cmocka_unit_test(a_slower_network_shows_in_the_network_part_of_e),
     cmocka_unit_test(a_window_of_one_stalls_and_the_default_does_not),

@@ -125,8 +125,8 @@ static void spans_give_their_times_once_in_order(void **state)
     (void)state;
     struct stage_spans s = {0};
     struct stage_run t[4];
-    struct stage_span *a = stage_spans_begin(&s, 1, 10, 100);
-    struct stage_span *b = stage_spans_begin(&s, 11, 20, 200);
+    struct stage_span *a = stage_spans_begin(&s, 1, 10, true, 100);
+    struct stage_span *b = stage_spans_begin(&s, 11, 20, true, 200);
     a->times.synced_ns = 150;
     assert_int_equal(stage_spans_take(&s, 15, t, 4), 2);
     assert_true(t[0].last == 10 && t[0].times.appended_ns == 100 && t[0].times.synced_ns == 150);
@@ -143,15 +143,15 @@ static void replaced_entries_lose_their_spans(void **state)
     (void)state;
     struct stage_spans s = {0};
     struct stage_run t[4];
-    stage_span_unref(stage_spans_begin(&s, 1, 10, 100));
-    stage_span_unref(stage_spans_begin(&s, 11, 20, 200));
-    stage_span_unref(stage_spans_begin(&s, 6, 8, 300));
+    stage_span_unref(stage_spans_begin(&s, 1, 10, true, 100));
+    stage_span_unref(stage_spans_begin(&s, 11, 20, true, 200));
+    stage_span_unref(stage_spans_begin(&s, 6, 8, true, 300));
     assert_int_equal(stage_spans_take(&s, 8, t, 4), 2);
     assert_true(t[0].last == 5 && t[0].times.appended_ns == 100);
     assert_true(t[1].last == 8 && t[1].times.appended_ns == 300);
     assert_int_equal(s.count, 0);
     for (uint64_t i = 1; i <= STAGE_SPANS + 10; i++)
-        stage_span_unref(stage_spans_begin(&s, i, i, 1));
+        stage_span_unref(stage_spans_begin(&s, i, i, true, 1));
     assert_int_equal(s.count, STAGE_SPANS);
     stage_spans_clear(&s);
 }
@@ -161,8 +161,8 @@ static void the_quorums_answer_is_the_one_that_completes_it(void **state)
     (void)state;
     struct stage_spans s = {0};
     struct stage_run t[4];
-    stage_span_unref(stage_spans_begin(&s, 1, 10, 100));
-    stage_span_unref(stage_spans_begin(&s, 11, 20, 200));
+    stage_span_unref(stage_spans_begin(&s, 1, 10, true, 100));
+    stage_span_unref(stage_spans_begin(&s, 11, 20, true, 200));
     // five members: two answers and our own copy
     stage_spans_answered(&s, 0, 10, 2, 300, &(struct peer_stamps){.sent_ns = 110});
     stage_spans_answered(&s, 0, 10, 2, 310, &(struct peer_stamps){.sent_ns = 120}); // again
@@ -183,16 +183,16 @@ static void an_answer_counts_for_all_up_to_it_whatever_went_before(void **state)
     struct stage_spans s = {0};
     struct stage_run t[8];
     for (uint64_t i = 1; i <= 5; i++)
-        stage_span_unref(stage_spans_begin(&s, i, i, 100));
+        stage_span_unref(stage_spans_begin(&s, i, i, true, 100));
     stage_spans_answered(&s, 0, 3, 1, 310, &(struct peer_stamps){.sent_ns = 1});
     assert_int_equal(stage_spans_take(&s, 4, t, 8), 4); // 3 was its newest, and is gone
     assert_int_equal(t[2].times.answered_ns, 310);
     assert_int_equal(t[3].times.answered_ns, 0);
     stage_spans_answered(&s, 0, 4, 1, 320, &(struct peer_stamps){.sent_ns = 2});
     stage_spans_answered(&s, 0, 5, 1, 330, &(struct peer_stamps){.sent_ns = 3});
-    stage_span_unref(stage_spans_begin(&s, 6, 9, 100));
+    stage_span_unref(stage_spans_begin(&s, 6, 9, true, 100));
     stage_spans_answered(&s, 0, 9, 1, 340, &(struct peer_stamps){.sent_ns = 4});
-    stage_span_unref(stage_spans_begin(&s, 8, 12, 100)); // 8 and 9 are other entries now
+    stage_span_unref(stage_spans_begin(&s, 8, 12, true, 100)); // 8 and 9 are other entries now
     stage_spans_answered(&s, 1, 9, 1, 345, &(struct peer_stamps){.sent_ns = 5});
     stage_spans_answered(&s, 0, 12, 1, 350, &(struct peer_stamps){.sent_ns = 6});
     assert_int_equal(stage_spans_take(&s, 12, t, 8), 3);
@@ -200,6 +200,36 @@ static void an_answer_counts_for_all_up_to_it_whatever_went_before(void **state)
     assert_int_equal(t[1].times.answered_ns, 340); // 6 and 7: the first answer stays
     assert_int_equal(t[2].times.answered_ns, 350); // 8 to 12
     stage_spans_clear(&s);
+}
+
+static void an_entry_that_was_never_applied_tells_what_is_known_of_it(void **state)
+{
+    (void)state;
+    struct stage_spans s = {0};
+    struct stage_times t = {0};
+    struct stage_run runs[4];
+    assert_false(stage_spans_find(&s, 1, &t));
+    struct stage_span *a = stage_spans_begin(&s, 5, 10, true, 100);
+    struct stage_span *b = stage_spans_begin(&s, 11, 20, false, 200);
+    a->times.synced_ns = 150; // the WAL goroutine is about to say so
+    assert_false(stage_spans_find(&s, 4, &t));
+    assert_false(stage_spans_find(&s, 21, &t));
+    assert_true(stage_spans_find(&s, 10, &t));
+    assert_true(t.led && t.appended_ns == 100 && t.synced_ns == 0 && t.answered_ns == 0);
+    atomic_store(&a->durable, true);
+    stage_spans_answered(&s, 0, 10, 1, 300, &(struct peer_stamps){.sent_ns = 110});
+    assert_true(stage_spans_find(&s, 5, &t));
+    assert_true(t.synced_ns == 150 && t.answered_ns == 300 && t.answer.sent_ns == 110);
+    assert_true(stage_spans_find(&s, 11, &t));
+    assert_true(!t.led && t.appended_ns == 200 && t.synced_ns == 0);
+    assert_int_equal(stage_spans_count(&s, 4), 0);
+    assert_int_equal(stage_spans_count(&s, 5), 1);
+    assert_int_equal(stage_spans_count(&s, 11), 2);
+    assert_int_equal(stage_spans_take(&s, 10, runs, 4), 1);
+    assert_false(stage_spans_find(&s, 10, &t));
+    stage_spans_clear(&s);
+    stage_span_unref(a);
+    stage_span_unref(b);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -210,6 +240,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_excess_is_the_oldest_that_does_not_fit),
     cmocka_unit_test(spans_give_their_times_once_in_order),
     cmocka_unit_test(the_quorums_answer_is_the_one_that_completes_it),
+    cmocka_unit_test(an_entry_that_was_never_applied_tells_what_is_known_of_it),
     cmocka_unit_test(an_answer_counts_for_all_up_to_it_whatever_went_before),
     cmocka_unit_test(replaced_entries_lose_their_spans),
 };

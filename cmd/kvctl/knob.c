@@ -116,9 +116,10 @@ int command_knob_set(struct kvctl *k)
     bool cluster = false, persist = false;
     const struct option options[] = {
         {"cluster", 0, OPTION_SWITCH, &cluster, "on all members of the cluster"},
-        {"persist", 0, OPTION_SWITCH, &persist, "for later starts, too"},
+        {"persist", 0, OPTION_SWITCH, &persist,
+         "for later starts, too; with the value \"default\": forget what was persisted"},
     };
-    if (!read_words(k, options, 2, &cluster, 2, "knob set <name> <value> [options]"))
+    if (!read_words(k, options, 2, &cluster, 2, "knob set <name> <value>|default [options]"))
         return k->exit;
     struct rt_string request = {0};
     struct rows rows = {0};
@@ -142,7 +143,10 @@ int command_knob_set(struct kvctl *k)
             add_json(k, at, &r->base);
         else if (k->format == FORMAT_SIMPLE)
             rt_string_printf(&k->out, "%s: %s = %s (was %s)%s\n", at, r->knob->name, r->knob->value,
-                             r->previous, persist ? ", persisted" : "");
+                             r->previous,
+                             !persist             ? ""
+                             : r->knob->persisted ? ", persisted"
+                                                  : ", no longer persisted");
     }
     rt_string_deinit(&request);
     return end(k, &rows, failed);

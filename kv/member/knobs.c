@@ -220,25 +220,30 @@ static bool parse(const struct knob_row *row, const char *text, int64_t *out)
     return true;
 }
 
-/* The knob of that name and the value that `text` stands for. 0, or with why: MEMBER_NO_KNOB,
- * MEMBER_BAD_KNOB. */
-static int read_setting(const char *name, const char *text, enum knob *knob, int64_t *value,
-                        struct why *why)
+/* 0, or with why: MEMBER_NO_KNOB. */
+static int find_knob(const char *name, enum knob *knob, struct why *why)
 {
-    char range[MEMBER_KNOB_RANGE_BYTES];
     for (int i = 0; i < KNOBS; i++) {
-        if (strcmp(rows[i].name, name) != 0)
-            continue;
-        *knob = (enum knob)i;
-        if (parse(&rows[i], text, value))
+        if (strcmp(rows[i].name, name) == 0) {
+            *knob = (enum knob)i;
             return 0;
-        format_range(&rows[i], range, sizeof(range));
-        why_set(why, "knob %s does not take \"%.32s\": it takes %s%s; nothing was changed", name,
-                text, range, rows[i].unit == UNIT_BYTES ? " (bytes)" : "");
-        return MEMBER_BAD_KNOB;
+        }
     }
     why_set(why, "there is no knob \"%.64s\"; kvctl knob list names them", name);
     return MEMBER_NO_KNOB;
+}
+
+/* The value that `text` stands for. 0, or with why: MEMBER_BAD_KNOB. */
+static int read_value(enum knob knob, const char *text, int64_t *value, struct why *why)
+{
+    const struct knob_row *row = &rows[knob];
+    char range[MEMBER_KNOB_RANGE_BYTES];
+    if (parse(row, text, value))
+        return 0;
+    format_range(row, range, sizeof(range));
+    why_set(why, "knob %s does not take \"%.32s\": it takes %s%s; nothing was changed", row->name,
+            text, range, row->unit == UNIT_BYTES ? " (bytes)" : "");
+    return MEMBER_BAD_KNOB;
 }
 
 static void describe_locked(const struct member *m, enum knob knob, struct member_knob *out)
@@ -249,7 +254,7 @@ static void describe_locked(const struct member *m, enum knob knob, struct membe
         .name = row->name,
         .unit = unit_names[row->unit],
         .text = row->text,
-        .persisted = m->knobs.persisted[knob],
+        .persisted = m->knobs.persisted[knob] && m->knobs.saved[knob] == value,
         .debug = row->debug,
         .number = row->unit == UNIT_DURATION ? (double)value / (double)RT_SECOND : (double)value,
     };
@@ -289,7 +294,7 @@ static int load_line(struct member *m, char *line, int64_t *values, struct why *
         return MEMBER_REFUSED;
     }
     *space = 0;
-    if (read_setting(line, space + 1, &knob, &value, why))
+    if (find_knob(line, &knob, why) || read_value(knob, space + 1, &value, why))
         return MEMBER_REFUSED;
     values[knob] = m->knobs.saved[knob] = value;
     m->knobs.persisted[knob] = true;
@@ -410,7 +415,14 @@ int member_knob_set(struct member *m, const char *name, const char *text, bool p
 {
     enum knob knob;
     int64_t value;
-    int err = read_setting(name, text, &knob, &value, why);
+    int err = find_knob(name, &knob, why);
+    if (err)
+        return err;
+    bool is_default = strcmp(text, "default") == 0; // only here: a file names values
+    if (is_default)
+        value = m->knobs.initial[knob];
+    else
+        err = read_value(knob, text, &value, why);
     if (err)
         return err;
     if (atomic_load(&m->stopping))
@@ -422,7 +434,7 @@ int member_knob_set(struct member *m, const char *name, const char *text, bool p
     format_value(&rows[knob], value_of(m, knob), previous, MEMBER_KNOB_BYTES);
     apply_locked(m, knob, value);
     if (persist) {
-        m->knobs.persisted[knob] = true;
+        m->knobs.persisted[knob] = !is_default;
         m->knobs.saved[knob] = value;
         err = save_locked(m, why);
         if (err) {

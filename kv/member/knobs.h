@@ -2,7 +2,8 @@
  * (knobs.c). A value is text at the door and a number inside: a count, bytes, nanoseconds, 0 or 1.
  *
  * Kept over a restart only when asked: data_dir/member/knobs has a line "name value" for each that was
- * set to persist; it counts more than the command line. */
+ * set to persist; it counts more than the command line. The value "default" is the command line's; set to
+ * persist it takes the line out. */
 #pragma once
 #include <rt/metrics.h>
 #include <rt/sync.h>

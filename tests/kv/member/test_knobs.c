@@ -137,6 +137,47 @@ only_what_was_persisted_outlives_a_restart_with_the_value_it_was_persisted_with(
     cluster_deinit(&c);
 }
 
+static void a_knob_is_persisted_while_what_is_saved_is_in_force(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 1);
+    cluster_up(&c);
+    must_set(&c, 0, "sync-timeout", "5ms", true);
+    assert_true(knob_of(&c, 0, "sync-timeout").persisted);
+    must_set(&c, 0, "sync-timeout", "9ms", false);
+    assert_false(knob_of(&c, 0, "sync-timeout").persisted); // the next start finds 5 ms
+    must_set(&c, 0, "sync-timeout", "5ms", false);
+    assert_true(knob_of(&c, 0, "sync-timeout").persisted);
+    cluster_deinit(&c);
+}
+
+static void the_default_set_to_persist_takes_the_knob_out_of_the_file(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 1);
+    c.config[0].max_inflight_msgs = 300;
+    cluster_up(&c);
+    must_set(&c, 0, "max-inflight-msgs", "7", true);
+    must_set(&c, 0, "sync-timeout", "5ms", true);
+    must_set(&c, 0, "max-inflight-msgs", "default", false); // for now: the line stays
+    assert_string_equal(knob_of(&c, 0, "max-inflight-msgs").value, "300");
+    assert_false(knob_of(&c, 0, "max-inflight-msgs").persisted);
+    member_down(&c, 0);
+    member_up(&c, 0);
+    assert_string_equal(knob_of(&c, 0, "max-inflight-msgs").value, "7");
+    must_set(&c, 0, "max-inflight-msgs", "default", true);
+    assert_string_equal(knob_of(&c, 0, "max-inflight-msgs").value, "300");
+    assert_false(knob_of(&c, 0, "max-inflight-msgs").persisted);
+    member_down(&c, 0);
+    c.config[0].max_inflight_msgs = 200; // the command line counts again
+    member_up(&c, 0);
+    assert_string_equal(knob_of(&c, 0, "max-inflight-msgs").value, "200");
+    assert_string_equal(knob_of(&c, 0, "sync-timeout").value, "5ms");
+    cluster_deinit(&c);
+}
+
 static void a_wrong_file_of_knobs_is_refused_by_name(void **state)
 {
     (void)state;
@@ -146,6 +187,7 @@ static void a_wrong_file_of_knobs_is_refused_by_name(void **state)
         "kvd-knobs 1\nsync-timeout 5h\n",
         "kvd-knobs 1\nno-such-knob 1\n",
         "kvd-knobs 1\nsync-timeout\n",
+        "kvd-knobs 1\nsync-timeout default\n",
     };
     struct cluster c;
     char path[200];
@@ -177,6 +219,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_change_holds_at_once_where_it_is_used),
     cmocka_unit_test(
         only_what_was_persisted_outlives_a_restart_with_the_value_it_was_persisted_with),
+    cmocka_unit_test(a_knob_is_persisted_while_what_is_saved_is_in_force),
+    cmocka_unit_test(the_default_set_to_persist_takes_the_knob_out_of_the_file),
     cmocka_unit_test(a_wrong_file_of_knobs_is_refused_by_name),
 };
 

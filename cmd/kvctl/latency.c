@@ -1,5 +1,6 @@
-/* cmd/kvctl/latency.c: where the time of puts goes: the stages of each member by quantile, since it
- * started or, with --watch, since the last look. kv/member/STAGES.md says what each stage is. */
+/* cmd/kvctl/latency.c: where the time of puts goes: the stages of each member by quantile and what it
+ * counted, since it started or, with --watch, since the last look that it answered, in every format.
+ * kv/member/STAGES.md says what each stage is. */
 #include "cmd/kvctl/kvctl.h"
 #include "proto/kvd.pb-c.h"
 #include "rt/hdr.h"
@@ -10,7 +11,7 @@ enum { COLUMNS = 9 };
 static const char *const head[COLUMNS] = {"MEMBER", "STAGE", "COUNT", "P50",  "P90",
                                           "P99",    "MAX",   "MEAN",  "SHARE"};
 
-/* What one endpoint said the last time, for the difference. */
+/* What one endpoint said. */
 struct look {
     Kvdpb__LatencyResponse *now;
     struct rt_arena arena; // of it
@@ -18,10 +19,13 @@ struct look {
 
 struct board {
     struct kvctl *k;
-    struct look before[KVCTL_ENDPOINTS_MAX], after[KVCTL_ENDPOINTS_MAX];
+    struct look before[KVCTL_ENDPOINTS_MAX]; // the last one that was answered
+    struct look after[KVCTL_ENDPOINTS_MAX];
     struct rt_hdr_counts *counts, *earlier;
     const char **cells;
     uint32_t rows, cap;
+    struct rt_string counted; // a line for each member
+    bool since_look;          // of some member
 };
 
 static const char *stage_words(const char *name)
@@ -105,10 +109,10 @@ static const char **add_row(struct board *b)
 }
 
 static void show_stage(struct board *b, const char *member, const Kvdpb__Stage *s,
-                       const struct look *after, const struct look *before)
+                       const Kvdpb__LatencyResponse *now, const Kvdpb__LatencyResponse *before)
 {
     struct kvctl *k = b->k;
-    if (!difference(b, s, before->now) || !b->counts->count)
+    if (!difference(b, s, before) || !b->counts->count)
         return;
     const char **cells = add_row(b);
     cells[0] = member;
@@ -121,31 +125,59 @@ static void show_stage(struct board *b, const char *member, const Kvdpb__Stage *
     cells[6] = human(k, (double)b->counts->max_ns);
     cells[7] = human(k, rt_hdr_mean(b->counts));
     cells[8] = "";
-    int64_t total = path_since(after->now, before->now, "total");
+    int64_t total = path_since(now, before, "total");
     if (s->on_path && total > 0)
         cells[8] = rt_arena_printf(&k->answers, "%.1f %%",
-                                   100 * (double)path_since(after->now, before->now, s->name) /
-                                       (double)total);
+                                   100 * (double)path_since(now, before, s->name) / (double)total);
 }
 
-static void show_member(struct board *b, const struct look *after, const struct look *before)
+/* What was counted under this name since the look before, over all followers. */
+static int64_t counted(const Kvdpb__LatencyResponse *now, const Kvdpb__LatencyResponse *before,
+                       const char *name)
 {
-    const Kvdpb__LatencyResponse *r = after->now;
+    int64_t sum = 0;
+    for (size_t i = 0; i < now->n_counters; i++)
+        if (strcmp(now->counters[i]->name, name) == 0)
+            sum += now->counters[i]->value;
+    for (size_t i = 0; before && i < before->n_counters; i++)
+        if (strcmp(before->counters[i]->name, name) == 0)
+            sum -= before->counters[i]->value;
+    return sum;
+}
+
+static void show_counters(struct board *b, const char *member, const Kvdpb__LatencyResponse *now,
+                          const Kvdpb__LatencyResponse *before)
+{
+    const int64_t stalls = counted(now, before, "window_stalls");
+    rt_string_printf(&b->counted,
+                     "%s: %" PRId64 " entries in %" PRId64 " batches, %" PRId64 " syncs, %" PRId64
+                     " overruns, %" PRId64 " window stalls",
+                     member, counted(now, before, "append_entries"),
+                     counted(now, before, "append_batches"), counted(now, before, "wal_syncs"),
+                     counted(now, before, "wal_sync_overruns"), stalls);
+    if (stalls)
+        rt_string_printf(&b->counted, " (%s)",
+                         human(b->k, (double)counted(now, before, "window_stall_ns")));
+    rt_string_printf(&b->counted, "\n");
+}
+
+static void show_member(struct board *b, const Kvdpb__LatencyResponse *now,
+                        const Kvdpb__LatencyResponse *before)
+{
     const char *member =
-        rt_arena_printf(&b->k->answers, "%s%s", r->name, r->is_leader ? " (leader)" : "");
-    for (size_t i = 0; i < r->n_stages; i++)
-        show_stage(b, member, r->stages[i], after, before);
+        rt_arena_printf(&b->k->answers, "%s%s", now->name, now->is_leader ? " (leader)" : "");
+    for (size_t i = 0; i < now->n_stages; i++)
+        show_stage(b, member, now->stages[i], now, before);
+    show_counters(b, member, now, before);
 }
 
 static void print_rows(struct board *b)
 {
     struct kvctl *k = b->k;
-    if (k->format == FORMAT_TABLE) {
-        print_table(&k->out, head, COLUMNS, b->cells, b->rows);
-        return;
-    }
     const char *member = "";
-    for (uint32_t i = 0; i < b->rows; i++) {
+    if (k->format == FORMAT_TABLE && b->rows)
+        print_table(&k->out, head, COLUMNS, b->cells, b->rows);
+    for (uint32_t i = 0; k->format != FORMAT_TABLE && i < b->rows; i++) {
         const char *const *c = &b->cells[(size_t)i * COLUMNS];
         if (strcmp(member, c[0]) != 0)
             rt_string_printf(&k->out, "%s%s\n  %-32s %9s %9s %9s %9s %9s %9s %8s\n", i ? "\n" : "",
@@ -154,9 +186,75 @@ static void print_rows(struct board *b)
         rt_string_printf(&k->out, "  %-32s %9s %9s %9s %9s %9s %9s %8s\n", c[1], c[2], c[3], c[4],
                          c[5], c[6], c[7], c[8]);
     }
+    if (k->format != FORMAT_TABLE && b->rows)
+        rt_string_printf(&k->out, "\n");
+    rt_string_append(&k->out, b->counted.data, b->counted.len);
     if (!b->rows)
         rt_string_printf(&k->out, "no put was sent to these members%s\n",
-                         b->before[0].now ? " since the last look" : " yet");
+                         b->since_look ? " since the last look" : " yet");
+}
+
+/* A stage of the answer as it is since the look before: a copy in k->answers. */
+static Kvdpb__Stage *stage_since(struct board *b, const Kvdpb__Stage *now,
+                                 const Kvdpb__LatencyResponse *before)
+{
+    Kvdpb__Stage *s = rt_arena_copy(&b->k->answers, now, sizeof *now);
+    const Kvdpb__Stage *old = same_stage(before, now);
+    const struct rt_hdr_counts *c = b->counts;
+    struct rt_string bytes = {0};
+    if (!old || !difference(b, now, before))
+        return s;
+    s->path_ns -= old->path_ns;
+    s->path_count -= old->path_count;
+    s->count = c->count;
+    s->sum_ns = c->sum_ns;
+    s->mean_ns = rt_hdr_mean(c);
+    s->stddev_ns = rt_hdr_stddev(c);
+    s->min_ns = c->min_ns;
+    s->max_ns = c->max_ns;
+    s->p50_ns = rt_hdr_quantile(c, 0.5);
+    s->p90_ns = rt_hdr_quantile(c, 0.9);
+    s->p95_ns = rt_hdr_quantile(c, 0.95);
+    s->p99_ns = rt_hdr_quantile(c, 0.99);
+    s->p999_ns = rt_hdr_quantile(c, 0.999);
+    rt_hdr_encode(c, &bytes);
+    s->histogram.data = rt_arena_copy(&b->k->answers, bytes.data, bytes.len);
+    s->histogram.len = bytes.len;
+    rt_string_deinit(&bytes);
+    return s;
+}
+
+static Kvdpb__Counter *counter_since(struct board *b, const Kvdpb__Counter *now,
+                                     const Kvdpb__LatencyResponse *before)
+{
+    Kvdpb__Counter *c = rt_arena_copy(&b->k->answers, now, sizeof *now);
+    for (size_t i = 0; i < before->n_counters && !c->gauge; i++)
+        if (before->counters[i]->peer == c->peer && strcmp(before->counters[i]->name, c->name) == 0)
+            c->value -= before->counters[i]->value;
+    return c;
+}
+
+/* The answer with what came since the look before in place of the totals. */
+static const Kvdpb__LatencyResponse *answer_since(struct board *b,
+                                                  const Kvdpb__LatencyResponse *now,
+                                                  const Kvdpb__LatencyResponse *before)
+{
+    struct rt_arena *arena = &b->k->answers;
+    Kvdpb__LatencyResponse *r = rt_arena_copy(arena, now, sizeof *now);
+    r->stages = rt_arena_alloc(arena, r->n_stages * sizeof(Kvdpb__Stage *));
+    r->counters = rt_arena_alloc(arena, r->n_counters * sizeof(Kvdpb__Counter *));
+    for (size_t i = 0; i < r->n_stages; i++)
+        r->stages[i] = stage_since(b, now->stages[i], before);
+    for (size_t i = 0; i < r->n_counters; i++)
+        r->counters[i] = counter_since(b, now->counters[i], before);
+    return r;
+}
+
+/* What the endpoint said before; NULL: nothing, or in another life. */
+static const Kvdpb__LatencyResponse *look_before(const struct board *b, uint32_t i)
+{
+    const Kvdpb__LatencyResponse *now = b->after[i].now, *before = b->before[i].now;
+    return now && before && now->started_ns == before->started_ns ? before : NULL;
 }
 
 static void print_json(struct board *b)
@@ -168,8 +266,10 @@ static void print_json(struct board *b)
             continue;
         rt_string_printf(&k->out, "%s{\"endpoint\":", separator);
         print_json_text(&k->out, k->endpoints[i], strlen(k->endpoints[i]));
-        rt_string_printf(&k->out, ",\"latency\":");
-        print_json_message(&k->out, &b->after[i].now->base);
+        const Kvdpb__LatencyResponse *now = b->after[i].now, *before = look_before(b, i);
+        rt_string_printf(&k->out, ",\"since_ns\":%" PRId64 ",\"latency\":",
+                         before ? before->now_ns : now->started_ns);
+        print_json_message(&k->out, before ? &answer_since(b, now, before)->base : &now->base);
         rt_string_printf(&k->out, "}");
         separator = ",";
     }
@@ -206,23 +306,29 @@ static bool one_round(struct board *b)
     struct kvctl *k = b->k;
     bool all = true;
     b->rows = 0;
+    b->since_look = false;
+    b->counted.len = 0;
     for (uint32_t i = 0; i < k->endpoint_count; i++) {
         all &= look_at(b, i);
-        struct look *before = &b->before[i], none = {.now = NULL};
-        const Kvdpb__LatencyResponse *now = b->after[i].now;
-        bool same_life = now && before->now && before->now->started_ns == now->started_ns;
-        if (now)
-            show_member(b, &b->after[i], same_life ? before : &none);
+        if (!b->after[i].now)
+            continue;
+        const Kvdpb__LatencyResponse *before = look_before(b, i);
+        if (!before && b->before[i].now)
+            fprintf(stderr, "%s was started anew: its figures are since then\n", k->endpoints[i]);
+        b->since_look |= before != NULL;
+        show_member(b, b->after[i].now, before);
     }
     if (k->format == FORMAT_JSON)
         print_json(b);
     else
         print_rows(b);
     for (uint32_t i = 0; i < k->endpoint_count; i++) {
-        struct look old = b->before[i];
-        b->before[i] = b->after[i];
-        rt_arena_reset(&old.arena);
-        b->after[i] = (struct look){.arena = old.arena};
+        if (b->after[i].now) { // else the next difference is to the look before still
+            struct look old = b->before[i];
+            b->before[i] = b->after[i];
+            b->after[i] = (struct look){.arena = old.arena};
+        }
+        rt_arena_reset(&b->after[i].arena);
     }
     rt_arena_reset(&k->answers);
     return all;
@@ -268,6 +374,7 @@ int command_latency(struct kvctl *k)
     rt_free(b->counts);
     rt_free(b->earlier);
     rt_free(b->cells);
+    rt_string_deinit(&b->counted);
     rt_free(b);
     return exit ? exit : all ? KVCTL_OK : KVCTL_ERROR;
 }

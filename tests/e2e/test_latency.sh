@@ -16,6 +16,14 @@ same "each follower's part is told" "$(jq '[.[0].latency.stages[] | select(.peer
 holds "the table has the stages by quantile" "$(at "$l" latency -w table)" "\| +STAGE +\|.* P99 +\|"
 holds "and every member with --cluster" "$(at "$l" latency --cluster)" "m$l \(leader\)"
 holds "--watch shows what came since" "$(at "$l" latency --watch --interval 200ms --rounds 2 | tail -1)" "no put was sent to these members since the last look"
+holds "what was counted stands below" "$(at "$l" latency)" "^m$l \(leader\): [0-9]+ entries in [0-9]+ batches, [0-9]+ syncs, [0-9]+ overruns, [0-9]+ window stalls"
+holds "... below the table, too" "$(at "$l" latency -w table | tail -1)" "^m$l \(leader\): [0-9]+ entries in .* window stalls"
+looks=$("$KVCTL" --endpoints "$(endpoint "$l")" latency --watch --interval 100ms --rounds 2 -w json)
+same "... and as JSON: totals first, differences then" \
+    "$(jq -c '.[0].latency.stages[] | select(.name == "total" and .peer == null) | [.count // 0, (.sum_ns // 0) > 0, .path_ns // 0, (.p99_ns // 0) > 0]' <<<"$looks")" \
+    "$(printf '[20,true,0,true]\n[0,false,0,false]')"
+same "... of counters, too" "$(jq -c '[.[0].latency.counters[] | select(.name == "append_entries") | (.value // 0) > 0] | any' <<<"$looks")" "$(printf 'true\nfalse')"
+same "... each since the look before" "$(jq -s '.[1][0].since_ns == (.[0][0].latency.now_ns | tonumber)' <<<"$looks")" true
 metrics=$(curl -s "$(client_url "$l")/metrics")
 same "/metrics has the stages as histograms, 50 us to 10 s" \
     "$(grep -c 'kvd_put_stage_seconds_bucket{stage="C",le="\(5e-05\|10\)"}' <<<"$metrics")" 2
@@ -47,6 +55,17 @@ holds "a slow request is logged with its stages and the one that cost most" "$(g
 holds "C took at least the delay" "$(jq '[.[0].latency.stages[] | select(.name == "C" and .peer == null)][0].max_ns >= 20000000' <<<"$(at "$l" latency -w json)")" true
 k knob set debug-fsync-delay 0 >/dev/null
 
+"$KVCTL" --endpoints "$(endpoint "$l")" latency --watch --interval 100ms -w json >"$dir/looks" 2>"$dir/looks.err" &
+watching=$!
+lines() { local t; for t in $(seq 300); do [ "$(wc -l <"$dir/looks")" -ge "$1" ] && return; sleep 0.1; done; fail "the watch looks again"; }
+lines 2; stop_member "$l"
+for _ in $(seq 300); do [ -s "$dir/looks.err" ] && break; sleep 0.1; done
+start_member "$l"; wait_healthy
+for _ in $(seq 300); do grep -q anew "$dir/looks.err" && break; sleep 0.1; done
+lines $(($(wc -l <"$dir/looks") + 1)); kill "$watching"; wait "$watching" 2>/dev/null
+holds "a member that was started anew is said to be" "$(cat "$dir/looks.err")" "^$(endpoint "$l") was started anew: its figures are since then$"
+l=$(wait_leader)
+
 f=1; [ "$l" = 1 ] && f=2
 holds "preempt can be turned off, and on" "$(at "$f" knob set preempt off; at "$f" knob set preempt on)" "preempt = on \(was off\)"
 holds "debug-burn burns" "$(at "$f" knob set debug-burn 20ms)" "debug-burn = 20ms"
@@ -56,10 +75,15 @@ holds "and is preempted" "$n" '^[1-9]'
 at "$f" knob set debug-burn 0 >/dev/null
 
 at "$f" knob set sync-timeout 5ms --persist >/dev/null
+holds "what is persisted is called so while it is in force" "$(at "$f" knob set sync-timeout 9ms; at "$f" knob list; at "$f" knob set sync-timeout 5ms; at "$f" knob list)" \
+    "sync-timeout +5ms +\([^)]*\) persisted;"
 at "$f" knob set slice 20ms >/dev/null
 stop_member "$f"; start_member "$f"; wait_healthy
 same "what was persisted is there after a restart" "$(at "$f" knob get sync-timeout)" "$(endpoint "$f"): sync-timeout = 5ms"
 same "what was not is not" "$(at "$f" knob get slice)" "$(endpoint "$f"): slice = 10ms"
+same "the default, persisted, is no longer persisted" "$(at "$f" knob set sync-timeout default --persist)" "$(endpoint "$f"): sync-timeout = 0 (was 5ms), no longer persisted"
+same "... and its line is gone" "$(grep -c sync-timeout "$(find "$dir/m$f" -name knobs)")" 0
+at "$f" knob set sync-timeout 5ms --persist >/dev/null
 stop_member "$f"
 file=$(find "$dir/m$f" -name knobs)
 sed -i 's/5ms/7ms/' "$file"
@@ -70,3 +94,11 @@ same "a changed file is refused" $? 1
 holds "with one line that names it" "$(cat "$dir/wrong")" "knobs.*remove the file to start with the command line's knobs"
 rm "$file"; start_member "$f"; wait_healthy
 same "without it the member starts as told" "$(at "$f" knob get sync-timeout)" "$(endpoint "$f"): sync-timeout = 0"
+
+l=$(wait_leader)
+for i in $(seq "$members"); do [ "$i" = "$l" ] || kill_member "$i"; done
+at "$l" --command-timeout 1s put nobody hears >/dev/null; same "a put without a quorum fails" $((1 - ($? == 0))) 1
+line=
+for _ in $(seq 300); do line=$(grep 'slow request' "$dir/m$l.log" | grep '"failed":true' | tail -1); [ -n "$line" ] && break; sleep 0.1; done
+holds "its line in the log says where it hung" "$line" '"failed":true,"unfinished":"(E|queued)","longest":"(E|queued)"'
+same "... and blames no answer" "$(grep -c '"answer"' <<<"$line")" 0

@@ -160,6 +160,17 @@ static void tell_ready(void *arg)
     rt_note_set(&k->ready_ended);
 }
 
+/* Said once we listen: that chose the poller. */
+static void log_start(struct kvd *k, const struct kvd_flags *f)
+{
+    struct rt_stats stats;
+    rt_stats(&stats);
+    rt_log(k->log, RT_LOG_INFO, "starting kvd", rt_f_str("version", KVD_VERSION),
+           rt_f_str("name", f->name), rt_f_str("data-dir", f->data_dir),
+           rt_f_uint("procs", rt_procs()), rt_f_str("poller", stats.poller),
+           rt_f_str("poller-why", stats.poller_why));
+}
+
 int kvd_start(const struct kvd_flags *flags, struct kvd **out, struct why *why)
 {
     struct kvd *k = rt_alloc_zero(sizeof *k);
@@ -169,19 +180,15 @@ int kvd_start(const struct kvd_flags *flags, struct kvd **out, struct why *why)
     k->log = rt_log_new(2, level);
     k->metrics = rt_metrics_new();
     rt_metrics_add_runtime(k->metrics);
-    struct rt_stats stats;
-    rt_stats(&stats);
-    rt_log(k->log, RT_LOG_INFO, "starting kvd", rt_f_str("version", KVD_VERSION),
-           rt_f_str("name", flags->name), rt_f_str("data-dir", flags->data_dir),
-           rt_f_uint("procs", rt_procs()), rt_f_str("poller", stats.poller),
-           rt_f_str("poller-why", stats.poller_why));
     int err = check_advertised(flags, why);
     if (err == 0)
         err = listen_on(k, "listen-client-urls", flags->listen_client_urls, false, why);
     if (err == 0)
         err = listen_on(k, "listen-metrics-urls", flags->listen_metrics_urls, true, why);
-    if (err == 0)
+    if (err == 0) {
+        log_start(k, flags);
         err = start_member(k, flags, why);
+    }
     if (err) {
         for (uint32_t i = 0; i < k->port_count; i++)
             rt_listener_close(k->ports[i].listener);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What systemd sees of kvd: READY=1 once it serves, STOPPING=1 and the end by the signal on SIGTERM; and the
 goroutine dump on SIGQUIT, after which it serves on."""
-import os, signal, socket, subprocess, sys, tempfile, urllib.request
+import os, re, signal, socket, subprocess, sys, tempfile, urllib.request
 
 root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 build = os.path.join(root, os.environ.get("KVD_BUILD", "build"))
@@ -45,6 +45,8 @@ with tempfile.TemporaryDirectory() as folder:
         check("the supervisor is told STOPPING=1", notify.recv(100) == b"STOPPING=1")
         check("it ends by the signal", kvd.wait(20) == -signal.SIGTERM, str(kvd.returncode))
         log = open(log_path).read()
+        check("the first line names the poller that was chosen, and why",
+              re.search(r'"msg":"starting kvd".*"poller":"(epoll|io_uring)","poller-why":"[^"]', log), log[:400])
         check("SIGQUIT printed the goroutines", "goroutine " in log and "wal-writer" in log, log[-300:])
     except Exception as e:
         check("the conversation goes through", False, f"{type(e).__name__}: {e}; {open(log_path).read()[-500:]}")

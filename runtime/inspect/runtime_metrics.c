@@ -49,6 +49,8 @@ void rt_metrics_add_runtime(struct rt_metrics *m)
          offsetof(struct rt_stats, preempt_refused)},
         {"kvd_runtime_steals_total", "Times a processor stole work.",
          offsetof(struct rt_stats, steals)},
+        {"kvd_runtime_steals_empty_total", "Of these, by one whose own queue was empty.",
+         offsetof(struct rt_stats, steals_empty)},
         {"kvd_runtime_steals_idle_total", "Of these, by one that had been idle for 10 ms or more.",
          offsetof(struct rt_stats, steals_idle)},
         {"kvd_runtime_steals_long_total",

@@ -26,6 +26,7 @@ static void the_runtime_counts_its_goroutines(void **state)
     const char *spawned = strstr(text, "\nkvd_runtime_spawned_total ");
     assert_non_null(spawned);
     assert_non_null(strstr(text, "\nkvd_runtime_switches_total "));
+    assert_non_null(strstr(text, "\nkvd_runtime_steals_empty_total "));
     assert_true(spawned[strlen("\nkvd_runtime_spawned_total ")] != '0');
     rt_string_deinit(&out);
     rt_metrics_free(m);

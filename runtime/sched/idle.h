@@ -26,7 +26,8 @@
  * One M at a time, without a P, takes the poll role: it waits for descriptors, and until the
  * earliest timer of all heaps. Who arms an earlier timer wakes it: (T1) arms, barrier, reads
  * poll_until_ns; (T2) the role's holder stores "wake me for anything", barrier, reads the heaps,
- * stores what it found, waits. A wake sticks until the next wait, so none is lost between.
+ * stores what it found, waits. A wake sticks until the next wait, so none is lost between:
+ * tests/runtime/test_poll_role_model.c, with sysmon's part and the role's end.
  * While every P computes no M is without work, and sysmon stands in, for a millisecond at most. Who
  * found the role taken by it is woken when it leaves. */
 #pragma once

@@ -3,84 +3,7 @@
  * a ring's tail is stored into a store buffer, as this CPU does. All reachable states are visited.
  * Each of the two second looks, the barrier, and the waker's second try is taken away in turn: the
  * search must then find work that lies there although a P is idle and nobody looks. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { AGENTS = 7, STATE_BYTES = 64 };
-
-/* ---- visiting all states ---- */
-
-struct model {
-    /* Do one step of `agent`, in its `choice`-th way; false: it has no such step. */
-    bool (*step)(void *state, int agent, int choice, unsigned without);
-    /* Is this state, in which nobody has a step (`ended`) or any other, as it must be? */
-    bool (*is_good)(const void *state, bool ended);
-    unsigned without; // which rules are left out
-};
-
-struct search {
-    uint8_t (*seen)[STATE_BYTES]; // open addressing; a first byte of 0 is a free place
-    uint8_t (*todo)[STATE_BYTES];
-    size_t cap, count, todo_count;
-};
-
-static uint64_t hash(const uint8_t *state)
-{
-    uint64_t h = 14695981039346656037u;
-    for (int i = 0; i < STATE_BYTES; i++)
-        h = (h ^ state[i]) * 1099511628211u;
-    return h ^ h >> 29;
-}
-
-static void visit(struct search *s, const uint8_t *state)
-{
-    size_t at = hash(state) & (s->cap - 1);
-    for (; s->seen[at][0]; at = (at + 1) & (s->cap - 1))
-        if (memcmp(s->seen[at], state, STATE_BYTES) == 0)
-            return;
-    assert_true(++s->count < s->cap / 2);
-    memcpy(s->seen[at], state, STATE_BYTES);
-    memcpy(s->todo[s->todo_count++], state, STATE_BYTES);
-}
-
-enum { CHOICES = 2 };
-
-/* True when every reachable state is good. */
-static bool holds(const struct model *m, const void *first, size_t *states_out)
-{
-    struct search s = {.cap = 1 << 20};
-    bool good = true;
-    s.seen = calloc(s.cap, STATE_BYTES);
-    s.todo = calloc(s.cap, STATE_BYTES);
-    assert_non_null(s.seen);
-    assert_non_null(s.todo);
-    visit(&s, first);
-    while (s.todo_count > 0 && good) {
-        uint8_t from[STATE_BYTES], to[STATE_BYTES];
-        bool ended = true;
-        memcpy(from, s.todo[--s.todo_count], STATE_BYTES);
-        for (int agent = 0; agent < AGENTS; agent++)
-            for (int choice = 0; choice < CHOICES; choice++) {
-                memcpy(to, from, STATE_BYTES);
-                if (m->step(to, agent, choice, m->without)) {
-                    ended = false;
-                    visit(&s, to);
-                }
-            }
-        good = m->is_good(from, ended);
-    }
-    free(s.seen);
-    free(s.todo);
-    *states_out = s.count;
-    return good;
-}
+#include "tests/runtime/interleavings.h"
 
 /* ---- idle.h ---- */
 
@@ -323,7 +246,7 @@ static bool nothing_is_lost(int submitters, int each, int searchers, int idle_ps
         s.agents[n++] = (struct agent){.pc = SEARCHES};
     size_t states;
     sort_agents(&s);
-    bool good = holds(&(struct model){idle_step, idle_is_good, without}, &s, &states);
+    bool good = holds(&(struct model){idle_step, idle_is_good, 2, without}, &s, &states);
     all_states += states;
     return good;
 }
@@ -463,7 +386,8 @@ static bool step_waker(struct meeting *s, unsigned without)
 
 static bool park_step(void *state, int agent, int choice, unsigned without)
 {
-    if (choice != 0 || agent > 1)
+    (void)choice;
+    if (agent > 1)
         return false;
     return agent == 0 ? step_goroutine(state, without) : step_waker(state, without);
 }
@@ -480,7 +404,7 @@ static bool every_park_ends_once(unsigned without)
 {
     struct meeting s = {.is_state = 1, .on_stack = 1, .parks = 3};
     size_t states;
-    return holds(&(struct model){park_step, park_is_good, without}, &s, &states);
+    return holds(&(struct model){park_step, park_is_good, 1, without}, &s, &states);
 }
 
 static void every_ready_ends_its_park_exactly_once(void **state)

@@ -4,7 +4,7 @@
 # with), deps.sh experiments (gnuplot, and etcd to compare with). Asks for sudo only when not root. Never starts a service.
 set -eu
 build="gcc make git pkg-config liburing-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libnghttp2-dev libssl-dev"
-test="libcmocka-dev clang etcd-client python3-etcd3 curl jq procps iproute2 binutils universal-ctags gdb"
+test="libcmocka-dev clang etcd-client python3-etcd3 curl jq procps iproute2 binutils universal-ctags gdb valgrind"
 bench="etcd-server nghttp2-client"
 runtime="golang-go libmimalloc2.0 libjemalloc2 util-linux"
 experiments="gnuplot-nox etcd-server libmimalloc2.0 libjemalloc2"

@@ -17,6 +17,8 @@
 #include "rt/inspect.h"
 #include "runtime/inspect/places.h"
 #include "runtime/inspect/text.h"
+#include "runtime/sched/preempt.h"
+#include "runtime/sched/spill.h"
 #include "runtime/sched/stack.h"
 #include <string.h>
 
@@ -166,4 +168,7 @@ void rt_stats(struct rt_stats *out)
     const struct sched_poller *poller = load_acquire(&sched.poller);
     out->poller = poller ? poller->name : "none";
     out->poller_why = poller ? poller->why : "no descriptor was ever waited for";
+    out->stack_guards = stack_guard_why();
+    out->spilling = spill_why();
+    out->preemption = preempt_why();
 }

@@ -20,6 +20,7 @@
 #include "runtime/sched/stack.h"
 #include "runtime/sched/switch.h"
 #include "runtime/sched/torture.h"
+#include "runtime/sched/valgrind.h"
 #include <assert.h>
 #include <cpuid.h>
 #include <errno.h>
@@ -42,28 +43,42 @@ unsigned preempt_save_mask __attribute__((visibility("hidden")));
 
 static struct {
     bool able;          // this build, CPU and world can; set before start, then const
+    const char *why;    // the same
     _Atomic bool async; // signals are used at all: rt_set_preempt
     struct sigaction old_urg;
 } preempt;
 
 enum { NEED_ASK_AGAIN_NS = PREEMPT_NEED_MIN_RUN_NS };
+#ifdef RT_TSAN
+enum { HOLDS_SIGNALS_BACK = true }; // until the program calls something of its own
+#else
+enum { HOLDS_SIGNALS_BACK = false };
+#endif
 enum { XCR0_WANTED = 0xe7, XCR0_AVX = 4 }; // not PKRU (the thread's own), not AMX (never granted)
 
-/* How to save the vector state. False when this CPU has some that we cannot save. */
-static bool choose_save(void)
+/* How to save the vector state. */
+static void choose_save(void)
 {
     unsigned a, b, c, d;
     preempt_save_how = PREEMPT_SAVE_FXSAVE;
     preempt_save_mask = 3;
     __cpuid(1, a, b, c, d);
     if (!(c & bit_OSXSAVE))
-        return true; // then the system offers no AVX either
+        return; // then the system offers no AVX either
     __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
     preempt_save_mask = a & XCR0_WANTED;
     preempt_save_how = PREEMPT_SAVE_XSAVE;
     if (__get_cpuid_count(0xd, 1, &a, &b, &c, &d) && (a & 2))
         preempt_save_how = PREEMPT_SAVE_XSAVEC;
-    return true;
+}
+
+static void choose_able(void)
+{
+    preempt.why = sched.simulated      ? "off: a simulated world"
+                  : HOLDS_SIGNALS_BACK ? "off: ThreadSanitizer holds signals back"
+                  : valgrind_watches() ? "off: valgrind watches"
+                                       : NULL;
+    preempt.able = !preempt.why;
 }
 
 static bool is_preemptible_text(uintptr_t pc)
@@ -128,7 +143,14 @@ void preempt_by_need(void)
         int64_t seen = load_relaxed(&p->seen_since_ns);
         // One that is inside a library may not hear us for long: then another one is asked.
         bool asked = now - load_relaxed(&p->need_asked_ns) < NEED_ASK_AGAIN_NS;
-        if (load_relaxed(&p->status) == P_RUNNING && seen <= since && !asked) {
+        if (load_relaxed(&p->status) != P_RUNNING || asked)
+            continue;
+        if (load_relaxed(&p->slice) != load_relaxed(&p->seen_slice)) {
+            store_release(&p->attention,
+                          1); // it has turned since sysmon's last look: so it will again
+            return;
+        }
+        if (seen <= since) {
             since = seen;
             longest = p;
         }
@@ -182,10 +204,8 @@ void preempt_thread_stop(struct m *m)
 int preempt_start(struct why *why)
 {
     audit_start();
-    preempt.able = !sched.simulated && choose_save();
-#ifdef RT_TSAN
-    preempt.able = false; // it holds signals back until the program calls something of its own
-#endif
+    choose_save();
+    choose_able();
     store_relaxed(&preempt.async, preempt.able && !sched.options.no_async_preempt);
     struct sigaction urg = {.sa_sigaction = on_urgent,
                             .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
@@ -204,6 +224,13 @@ int preempt_start(struct why *why)
 void rt_set_preempt(bool on) { store_relaxed(&preempt.async, on && preempt.able); }
 
 bool rt_get_preempt(void) { return load_relaxed(&preempt.async); }
+
+const char *preempt_why(void)
+{
+    if (!preempt.able)
+        return preempt.why;
+    return rt_get_preempt() ? "on: by signals" : "off: asked for";
+}
 
 void preempt_stop(void)
 {

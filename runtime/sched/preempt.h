@@ -13,6 +13,9 @@ void preempt_stop(void);
 void preempt_thread_start(struct m *m); // signal stack and mask of this thread
 void preempt_thread_stop(struct m *m);
 
+/* Are goroutines stopped between calls, how, and if not, why not, in a few words. */
+const char *preempt_why(void);
+
 /* Ask the G that runs on p to stop.  Context: any thread; never parks. */
 void preempt_request(struct p *p, enum preempt_kind kind);
 /* Something is due or ready and no P is idle: stop whoever has run longest, if that is long enough,

@@ -7,6 +7,7 @@
 #include "runtime/sched/copies.h"
 #include "runtime/sched/fault.h"
 #include "runtime/sched/stack.h"
+#include "runtime/sched/valgrind.h"
 #include <assert.h>
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -80,11 +81,13 @@ bool spill_is_wanted(void)
 {
     int ms = asked_after_ms();
     memset(&spill, 0, sizeof(spill));
-    spill.is_able = !TOOLS_WATCH_STACKS && !sched.simulated && ms != RT_SPILL_OFF;
-    spill.why = TOOLS_WATCH_STACKS ? "a sanitizer watches the stacks"
-                : sched.simulated  ? "a simulated world"
-                : spill.is_able    ? "guards on a memory file"
-                                   : "asked for";
+    bool watched = TOOLS_WATCH_STACKS || valgrind_watches();
+    spill.is_able = !watched && !sched.simulated && ms != RT_SPILL_OFF;
+    spill.why = TOOLS_WATCH_STACKS ? "off: a sanitizer watches the stacks"
+                : watched          ? "off: valgrind watches the stacks"
+                : sched.simulated  ? "off: a simulated world"
+                : spill.is_able    ? "on: guards on a memory file"
+                                   : "off: not asked for";
     store_relaxed(&spill.after_ns, ms == RT_SPILL_OFF      ? RT_FOREVER
                                    : ms == RT_SPILL_ALWAYS ? 0
                                                            : ms * RT_MS);
@@ -105,7 +108,7 @@ int spill_start(uint32_t slots)
     if (spill.slots == MAP_FAILED)
         return -errno;
     if (spill.is_able && copies_start(slots) != 0)
-        spill_refuse("no address space for the copies (ulimit -v)");
+        spill_refuse("off: no address space for the copies (ulimit -v)");
     spill_set_after_ns(load_relaxed(&spill.after_ns));
     return 0;
 }

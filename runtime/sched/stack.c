@@ -4,6 +4,7 @@
  * is in, and `taken` of a batch's first one counts it. */
 #include "runtime/sched/stack.h"
 #include "runtime/sched/spill.h"
+#include "runtime/sched/valgrind.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@
 enum {
     MAPPINGS_DEFAULT = 65530, // vm.max_map_count, where it cannot be read
     MAPPINGS_OTHERS = 2048,   // for everything but stacks
+    VALGRIND_SLOTS = 8192, // it keeps account of 30,000 mappings, and has no room for many stacks
 };
 
 uintptr_t stack_arena;
@@ -61,11 +63,11 @@ static int open_file(size_t bytes)
         return -1;
     int file = memfd_create("goroutine-stacks", MFD_CLOEXEC);
     if (file < 0) {
-        spill_refuse("this system has no memory files (memfd_create)");
+        spill_refuse("off: this system has no memory files (memfd_create)");
         return -1;
     }
     if (ftruncate(file, (off_t)bytes) != 0) {
-        spill_refuse("no memory file of the arena's size is allowed (ulimit -f)");
+        spill_refuse("off: no memory file of the arena's size is allowed (ulimit -f)");
         close(file);
         return -1;
     }
@@ -88,8 +90,9 @@ static void *map_arena(size_t bytes)
             madvise(at, bytes, MADV_DONTFORK); // a child must not write into our stacks
             return at;
         }
-        spill_refuse(at == MAP_FAILED ? "no shared mapping of the arena's size is allowed"
-                                      : "this kernel has no guards on shared memory (Linux 6.15)");
+        spill_refuse(at == MAP_FAILED
+                         ? "off: no shared mapping of the arena's size is allowed"
+                         : "off: this kernel has no guards on shared memory (Linux 6.15)");
         if (at != MAP_FAILED)
             munmap(at, bytes);
         close(arena.file);
@@ -119,6 +122,7 @@ static void choose_guards(uint32_t slots)
 #if defined(RT_ASAN) || defined(RT_TSAN)
     forced = true; // the leak checker reads what is mapped
 #endif
+    forced = forced || valgrind_watches();
     arena.slots = slots;
     arena.by_mprotect = forced || !has_guard_markers(arena.mapping);
     if (!arena.by_mprotect) {
@@ -131,13 +135,18 @@ static void choose_guards(uint32_t slots)
     if (arena.slots > most)
         arena.slots = most;
     snprintf(arena.guard_why, sizeof(arena.guard_why), "mprotect (%s): %u slots%s",
-             forced ? "asked for" : "no guard markers: Linux 6.13", arena.slots,
+             valgrind_watches() ? "valgrind watches"
+             : forced           ? "asked for"
+                                : "no guard markers: Linux 6.13",
+             arena.slots,
              arena.slots < slots ? ", two mappings each: raise vm.max_map_count for more" : "");
 }
 
 int stack_reserve(uint32_t slots, struct why *why)
 {
     assert(!stack_arena);
+    if (valgrind_watches() && slots > VALGRIND_SLOTS)
+        slots = VALGRIND_SLOTS;
     size_t bytes = (size_t)slots * STACK_SLOT;
     arena.mapping_bytes = bytes + STACK_SLOT;
     arena.table_bytes = (size_t)slots * sizeof(struct g);
@@ -208,10 +217,13 @@ int stack_drop_pages(uintptr_t at, size_t len)
 
 static bool guard(struct g *gp)
 {
-    void *foot = (void *)stack_slot_of(gp);
+    uintptr_t foot = stack_slot_of(gp);
     if (!arena.by_mprotect)
-        return madvise(foot, STACK_GUARD, STACK_GUARD_INSTALL) == 0;
-    return mprotect(foot, STACK_GUARD, PROT_NONE) == 0;
+        return madvise((void *)foot, STACK_GUARD, STACK_GUARD_INSTALL) == 0;
+    if (mprotect((void *)foot, STACK_GUARD, PROT_NONE) != 0)
+        return false;
+    valgrind_tell_stack(foot + STACK_GUARD, foot + STACK_SLOT);
+    return true;
 }
 
 /* The page that the first frames will be on. A hint: whoever runs there first would get it, too. */

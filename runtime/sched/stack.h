@@ -49,7 +49,8 @@ static inline uintptr_t stack_slot_of(const struct g *gp)
 
 /* Reserve `slots` slots. 0 or -errno with why. Where the kernel has no guards that are free (markers,
  * Linux 6.13), each takes two of the process's mappings: then there are only as many slots as
- * vm.max_map_count allows, and stack_guard_why says so. KVD_STACK_GUARD=mprotect asks for that.
+ * vm.max_map_count allows, and stack_guard_why says so. KVD_STACK_GUARD=mprotect asks for that; under
+ * valgrind it is always so, with 8,192 slots at most.
  * Context: before any M runs. */
 int stack_reserve(uint32_t slots, struct why *why);
 void stack_release(void);

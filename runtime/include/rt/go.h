@@ -1,17 +1,17 @@
 /* rt/go.h: goroutines.
  *
  * rt_run starts the scheduler (M threads for P processors) and runs one function as the first
- * goroutine; rt_go starts more. A goroutine has 64 KiB of stack. It may be moved to another thread
- * at every call that parks and, in code linked into the section `rt_go` (runtime/rt_go.ld), at any
- * instruction: so such code uses no thread-local storage, errno included. Runtime calls return
+ * goroutine; rt_go starts more. A goroutine may use 45 KiB of stack (its slot has 64: 16 are guard, up
+ * to 3 lie above the first frame); more ends the process with a report. It may be moved to another
+ * thread at every call that parks and, in code linked into the section `rt_go` (runtime/rt_go.ld), at
+ * any instruction: so such code uses no thread-local storage, errno included. Runtime calls return
  * -errno instead. */
 #pragma once
 #include "rt/why.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-struct
-    rt_world; // rt/sim.h: every clock, random, network, file and spawn call; NULL is the real one
+struct rt_world; // rt/sim.h: where clocks, random numbers, sockets and files come from
 
 enum rt_poller { RT_POLLER_AUTO, RT_POLLER_URING, RT_POLLER_EPOLL };
 
@@ -20,12 +20,11 @@ struct rt_options {
     unsigned slice_ms;       // a goroutine may run this long before it is preempted; 0: 10
     bool no_async_preempt;   // only calls into the runtime are preemption points
     enum rt_poller poller;   // AUTO: what KVD_POLLER (uring, epoll) says, else the default
-    uint32_t max_goroutines; // stack slots reserved; 0: 1 Mi
+    uint32_t max_goroutines; // stack slots reserved, at most 16 Mi; 0: 1 Mi
     int spill_after_ms;      // a goroutine parked this long keeps its stack as a compact copy;
                              // RT_SPILL_OFF, RT_SPILL_ALWAYS (at every park); 0: what KVD_SPILL
                              // (off, on: 1000, milliseconds, always) says, else off
     const struct rt_world *world; // NULL: the real one
-    uint64_t seed;                // of scheduling choices in a simulated world
     bool pin_cpus;                // each P has a CPU of its own; false: what KVD_AFFINITY (1) says
     uint64_t random_yield; // seed: at random runtime calls the caller lets others run, to find
                            // what an unkind scheduler finds; 0: what KVD_RANDOM_YIELD says
@@ -41,20 +40,23 @@ int rt_run(const struct rt_options *options, int (*fn)(void *arg), void *arg, in
            struct why *why);
 
 /* Start a goroutine. `name` is shown in dumps and must outlive it (a literal). Returns 0, or
- * -EAGAIN when max_goroutines exist.  Context: goroutine; never parks. */
+ * -EAGAIN when max_goroutines exist, or as many as can be guarded: without guard markers (before Linux
+ * 6.13) each takes two of the process's mappings, so the usual vm.max_map_count is enough for 31,741
+ * (stack_guards of rt_stats tells).  Context: goroutine; never parks. */
 int rt_go(const char *name, void (*fn)(void *arg), void *arg);
 
 /* The same, readied at the head of the queue whenever it wakes (bounded to half of a P's turns):
- * for the few goroutines whose delay everyone feels. */
+ * for the few goroutines whose delay everyone feels.  Context: as rt_go. */
 int rt_go_urgent(const char *name, void (*fn)(void *arg), void *arg);
 
 /* Let others run; the caller goes to the end of the line.  Context: parks. */
 void rt_yield(void);
 
-/* A number of the calling goroutine, unique in this process. 0 outside goroutines. */
+/* A number of the calling goroutine, unique in this process. 0 outside goroutines.
+ * Context: any thread; never parks. */
 uint64_t rt_go_id(void);
 
-/* How many goroutines exist, and how many Ps there are. */
+/* How many goroutines exist, and how many Ps there are.  Context: any thread; never parks. */
 uint32_t rt_go_count(void);
 unsigned rt_procs(void);
 
@@ -102,7 +104,8 @@ int64_t rt_get_slice_ns(void);
 /* Wait until one of these signals reaches the process and return its number. A signal that was ever
  * asked for no longer has its default effect until rt_run returns; one that comes while nobody waits
  * for it is kept (once). SIGQUIT always prints the goroutine dump and goes on; asking for it too is
- * allowed. -EINVAL for signals that cannot be caught, -ENOTSUP in a simulated world.
+ * allowed. There is no deadline. -EINVAL for signals that cannot be caught, -ENOTSUP in a simulated
+ * world.
  * Context: parks. */
 int rt_signal_wait(const int *signals, int count);
 

@@ -1,4 +1,4 @@
-/* rt/bytes.h: a view of bytes that somebody else owns. */
+/* rt/bytes.h: a view of bytes that somebody else owns.  Context of all: never parks. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

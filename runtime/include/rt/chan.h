@@ -9,7 +9,7 @@
 struct rt_chan;
 struct rt_conn;
 
-/* cap 0 is unbuffered. NULL: out of memory. */
+/* cap 0 is unbuffered. NULL: out of memory.  Context of both: any thread; never parks. */
 struct rt_chan *rt_chan_new(size_t value_bytes, uint32_t cap);
 void rt_chan_free(struct rt_chan *c);
 
@@ -19,7 +19,7 @@ int rt_chan_send(struct rt_chan *c, const void *value, int64_t deadline_ns);
 int rt_chan_recv(struct rt_chan *c, void *value, int64_t deadline_ns);
 /* Receivers drain what is left, then get -EPIPE. A second close is a panic.  Context: never parks. */
 void rt_chan_close(struct rt_chan *c);
-uint32_t rt_chan_len(const struct rt_chan *c);
+uint32_t rt_chan_len(const struct rt_chan *c); // never parks
 
 enum rt_case_kind { RT_CASE_NONE, RT_CASE_SEND, RT_CASE_RECV, RT_CASE_READABLE };
 

@@ -5,7 +5,8 @@
 struct rt_context;
 
 /* A child of `parent` (NULL: of nothing) that ends when cancelled, at deadline_ns, or with its
- * parent, whichever comes first. Referenced; unref when done. NULL: out of memory. */
+ * parent, whichever comes first. Referenced; unref when done. NULL: out of memory.
+ * Context: goroutine; never parks. */
 struct rt_context *rt_context_new(struct rt_context *parent, int64_t deadline_ns);
 struct rt_context *rt_context_ref(struct rt_context *c);
 void rt_context_unref(struct rt_context *c);
@@ -17,5 +18,5 @@ void rt_context_cancel(struct rt_context *c, int err);
 int rt_context_err(struct rt_context *c);
 int64_t rt_context_deadline_ns(const struct rt_context *c);
 
-/* Closed when it ends: for select. Never send on it. */
+/* Closed when it ends: for select. Never send on it.  Context: never parks. */
 struct rt_chan *rt_context_done(struct rt_context *c);

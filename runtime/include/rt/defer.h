@@ -5,7 +5,8 @@
  *     rt_defer(close_it, it);
  *
  * A panic unwinds to the nearest rt_try of the goroutine, running deferred calls on the way; with
- * none it is fatal. Only for what is a bug in one request and must not end the process. */
+ * none it is fatal. Only for what is a bug in one request and must not end the process.
+ * Context of all: goroutine; parks where what was deferred does. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

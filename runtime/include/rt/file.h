@@ -1,5 +1,6 @@
-/* rt/file.h: files and directories. All calls may block the disk's time: they park the goroutine
- * or hand its P on. Results are 0, a count, or -errno. */
+/* rt/file.h: files and directories. All calls may take the disk's time, have no deadline, and
+ * wait for it inside rt_blocking or, for durable writes, on the io_uring. Results are 0, a count, or
+ * -errno.  Context of all: goroutine; parks. */
 #pragma once
 #include "rt/bytes.h"
 #include "rt/why.h"

@@ -9,7 +9,8 @@
  *
  * Two kinds. `rt_hdr` is written by anybody at once without a lock: each P has counters of its own,
  * made at its first record. `rt_hdr_counts` is a plain copy with one owner: read it out of an
- * rt_hdr, or record into it directly; merge, subtract, ask quantiles, send it. */
+ * rt_hdr, or record into it directly; merge, subtract, ask quantiles, send it.
+ * Context of all: any thread; never parks. */
 #pragma once
 #include "rt/alloc.h"
 #include <stdbool.h>
@@ -29,7 +30,7 @@ enum {
 struct rt_hdr;
 struct rt_hdr *rt_hdr_new(void);
 void rt_hdr_free(struct rt_hdr *h); // NULL is allowed
-/* Two additions to the calling P's own counters.  Context: any thread; never parks. */
+/* Two additions to the calling P's own counters. */
 void rt_hdr_record(struct rt_hdr *h, int64_t ns);
 /* The same for ns[i] in h[i], of `count`; what is below 0 is left out. */
 void rt_hdr_record_each(struct rt_hdr *const *h, const int64_t *ns, unsigned count);
@@ -54,7 +55,7 @@ void rt_hdr_counts_merge(struct rt_hdr_counts *c, const struct rt_hdr_counts *ot
 bool rt_hdr_counts_subtract(struct rt_hdr_counts *c, const struct rt_hdr_counts *earlier);
 
 /* Add what `h` holds now to c. Writers go on: each observation is in it whole or not at all, but
- * for the sum, which may lack the newest ones.  Context: any thread; never parks. */
+ * for the sum, which may lack the newest ones. */
 void rt_hdr_read(const struct rt_hdr *h, struct rt_hdr_counts *c);
 
 /* The value that the fraction q (0 to 1) of the observations does not exceed, to the middle of its

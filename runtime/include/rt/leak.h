@@ -12,7 +12,7 @@
  *     struct rt_leak_watch *w = rt_leak_watch_new(&RT_LEAK_DEFAULTS);
  *     while (rt_leak_watch_look(w)) // parks for a period
  *         ;
- *     rt_leak_watch_report(w, &text);
+ *     rt_leak_watch_report(w, RT_LEAK_LINES, &text);
  *     rt_leak_watch_free(w); */
 #pragma once
 #include "rt/alloc.h"
@@ -38,15 +38,16 @@ int rt_leak_options_check(const struct rt_leak_options *o, struct why *why);
 
 /* A watch, with its baseline taken; options that pass the check.  Context: goroutine; never parks. */
 struct rt_leak_watch *rt_leak_watch_new(const struct rt_leak_options *o);
-void rt_leak_watch_free(struct rt_leak_watch *w);
+void rt_leak_watch_free(struct rt_leak_watch *w); // never parks
 
 /* Sleep for a period and look again. False when that was the last round: the leaks were logged.
  * Context: parks. */
 bool rt_leak_watch_look(struct rt_leak_watch *w);
-/* The same for whoever keeps the time himself: he calls it a period after the last look. */
+/* The same for whoever keeps the time himself: he calls it a period after the last look.
+ * Context: goroutine; never parks. */
 bool rt_leak_watch_look_now(struct rt_leak_watch *w);
 
-/* What is known so far. */
+/* What is known so far.  Context: never parks. */
 struct rt_leak_summary {
     unsigned rounds;            // looks so far
     uint64_t goroutines_before; // at the baseline

@@ -3,7 +3,9 @@
  *     rt_log(log, RT_LOG_WARN, "slow fdatasync", rt_f_int("took_ms", ms), rt_f_str("segment", s));
  *
  * A logger hangs off its member (no global); lines are made in the caller's buffer and written by
- * one write each, so they never mix. Never the value of a key, never a secret. */
+ * one write each, so they never mix. Never the value of a key, never a secret.
+ * Context of all: any thread; never parks (a line blocks the thread as long as the write to the
+ * descriptor does: to a pipe that nobody reads, for ever). */
 #pragma once
 #include "rt/bytes.h"
 #include <stdbool.h>
@@ -58,7 +60,7 @@ struct rt_log *rt_log_new(int fd, enum rt_log_level level);
 void rt_log_free(struct rt_log *log);
 void rt_log_set_level(struct rt_log *log, enum rt_log_level level);
 bool rt_log_level_parse(const char *text, enum rt_log_level *out);
-/* Context: never parks. */
+/* What the macro below calls. */
 void rt_log_at(struct rt_log *log, enum rt_log_level level, const char *caller, const char *msg,
                const struct rt_log_field *fields, int count);
 /* True at most once per interval for each `gate` (zero-initialised, the caller's): for lines that

@@ -1,5 +1,6 @@
 /* rt/metrics.h: counters, gauges and histograms in Prometheus' sense. A registry hangs off its
- * member (no global); metrics are made at start and never removed. Updates are relaxed atomics. */
+ * member (no global); metrics are made at start and never removed. Updates are relaxed atomics.
+ * Context of all: any thread; never parks (functions that are called when a metric is read, neither). */
 #pragma once
 #include "rt/alloc.h"
 #include <stdatomic.h>

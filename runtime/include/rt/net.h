@@ -1,6 +1,7 @@
 /* rt/net.h: stream sockets with deadlines. Every call tries first and parks only when it would
  * block. A connection is read by one goroutine at a time and written by one at a time (they may be
- * two). rt_conn_close wakes both with -ECANCELED; memory is freed by the last unref. */
+ * two). rt_conn_close wakes both with -ECANCELED; memory is freed by the last unref. No ref, unref or
+ * look at an address parks. */
 #pragma once
 #include "rt/bytes.h"
 #include "rt/time.h"
@@ -22,7 +23,8 @@ const char *rt_listener_address(const struct rt_listener *l);
 /* Next connection (TCP_NODELAY set), or -ECANCELED when closed, or -EMFILE and the like after
  * which trying again later is right. One goroutine at a time.  Context: parks. */
 int rt_accept(struct rt_listener *l, struct rt_conn **out);
-/* From the next rt_accept on, which then gives -ETIMEDOUT at that moment; RT_FOREVER at first. */
+/* From the next rt_accept on, which then gives -ETIMEDOUT at that moment; RT_FOREVER at first.
+ * Context: whoever accepts; never parks. */
 void rt_listener_set_deadline(struct rt_listener *l, int64_t deadline_ns);
 /* Refuse from now on, wake accept (-ECANCELED), and give up the reference that rt_listen gave.
  * A goroutine that loops in rt_accept while another closes holds a reference of its own.
@@ -49,7 +51,7 @@ int rt_conn_shut_write(struct rt_conn *c);
 ssize_t rt_conn_read(struct rt_conn *c, void *buf, size_t len);
 /* The same, but never parks: -EAGAIN. */
 ssize_t rt_conn_try_read(struct rt_conn *c, void *buf, size_t len);
-/* Write all; 0 or -errno (then some bytes may have gone).  Context: parks. */
+/* Write all; 0 or -errno (then some bytes may have gone).  Context of both: parks. */
 int rt_conn_write(struct rt_conn *c, const void *buf, size_t len);
 int rt_conn_writev(struct rt_conn *c, const struct iovec *parts, int count);
 /* What fits now; -EAGAIN when nothing does.  Context: never parks. */
@@ -68,7 +70,8 @@ int rt_conn_wait(struct rt_conn *c, int flags, int64_t deadline_ns);
 void rt_conn_wake(struct rt_conn *c);
 
 /* From the next call on, by whoever uses that direction. A call that begins after its deadline
- * gives -ETIMEDOUT even when bytes are there, so that a trickle cannot hold it off. */
+ * gives -ETIMEDOUT even when bytes are there, so that a trickle cannot hold it off. RT_FOREVER at first.
+ * Context: never parks. */
 void rt_conn_set_read_deadline(struct rt_conn *c, int64_t deadline_ns);
 void rt_conn_set_write_deadline(struct rt_conn *c, int64_t deadline_ns);
 const char *rt_conn_remote(const struct rt_conn *c); // "127.0.0.1:40312"

@@ -1,5 +1,6 @@
 /* rt/parse.h: numbers and durations from text, without errno. All of them refuse trailing bytes,
- * empty text and overflow: 0 or -EINVAL / -ERANGE, *out untouched on failure. */
+ * empty text and overflow: 0 or -EINVAL / -ERANGE, *out untouched on failure.
+ * Context of all: any thread; never parks. */
 #pragma once
 #include <stdint.h>
 

@@ -44,7 +44,7 @@ int rt_wait_child(struct rt_child *c, int64_t deadline_ns, int *status_out);
 /* Send a signal. 0, or -ESRCH once it has been waited for.  Context: never parks. */
 int rt_kill(struct rt_child *c, int signal);
 
-int64_t rt_child_pid(const struct rt_child *c);
+int64_t rt_child_pid(const struct rt_child *c); // never parks
 
-/* After its end was waited for (asserted). NULL is allowed. */
+/* After its end was waited for (asserted). NULL is allowed.  Context: never parks. */
 void rt_child_free(struct rt_child *c);

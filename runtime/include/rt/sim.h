@@ -1,7 +1,8 @@
-/* rt/sim.h: the world a runtime lives in. Every clock, random number, network, file and spawn call
- * of the process goes through one table, so that unmodified members run inside a simulated world:
- * one thread, one P, choices among runnable goroutines from a seed, virtual time that jumps to the
- * next timer when nothing can run. */
+/* rt/sim.h: the world a runtime lives in. Clocks, random numbers, sockets and files of the process go
+ * through one table, so that unmodified members run inside a simulated world: one thread, one P,
+ * choices among runnable goroutines from a seed, virtual time that jumps to the next timer when
+ * nothing can run. There are no processes in it (rt_spawn: -ENOTSUP), and no signals. A world of one's
+ * own may replace clocks and random numbers; what stands behind `net` and `file` is the runtime's. */
 #pragma once
 #include "rt/file.h"
 #include "rt/net.h"
@@ -17,13 +18,14 @@ struct rt_world {
      * false when nothing can ever happen again (a deadlock, reported with the dump). */
     uint32_t (*pick)(void *state, uint32_t count);
     bool (*idle)(void *state, int64_t next_timer_ns);
-    const struct rt_net_world *net;   // poll/conn.h
-    const struct rt_file_world *file; // poll/file.h
+    const struct rt_net_world *net;   // sockets; NULL: the system's
+    const struct rt_file_world *file; // files; NULL: the system's
 };
 
 /* A simulated world from a seed: virtual clocks, in-memory sockets and files (runtime/sim). The same
  * seed gives the same run. Run it with rt_run(&(struct rt_options){.world = ...}); its files outlive
- * the run and are there in the next one, its sockets do not. */
+ * the run and are there in the next one, its sockets do not.
+ * Context of both: any thread, while no run uses it; never parks. */
 struct rt_world *rt_sim_new(uint64_t seed);
 void rt_sim_free(struct rt_world *world);
 /* Hash of every event so far (time, goroutine, operation, result): equal for equal seeds. */

@@ -1,6 +1,7 @@
 /* rt/sync.h: what goroutines wait on. All are zero-initialised, need no destruction, and park the
  * goroutine, never its thread. Waiters are served in order unless said otherwise. Deadlines are
- * absolute, from rt_now_ns; RT_FOREVER waits for ever; 0 only tries. */
+ * absolute, from rt_now_ns; RT_FOREVER waits for ever; 0 only tries. Mutex, rwmutex and once wait
+ * without one. */
 #pragma once
 #include "rt/time.h"
 #include <stdatomic.h>
@@ -23,16 +24,17 @@ void rt_mutex_lock(struct rt_mutex *m);     // parks
 bool rt_mutex_try_lock(struct rt_mutex *m); // never parks
 void rt_mutex_unlock(struct rt_mutex *m);   // never parks; the caller holds it
 
-/* Many readers or one writer; a waiting writer holds back new readers. */
+/* Many readers or one writer; a waiting writer holds back new readers. Without deadlines, as the
+ * mutex: whoever may have to give up takes a semaphore. */
 struct rt_rwmutex {
     struct rt_waitq waiters;
     uint32_t readers;
     bool writer;
 };
-void rt_rwmutex_rlock(struct rt_rwmutex *m);
-void rt_rwmutex_runlock(struct rt_rwmutex *m);
-void rt_rwmutex_lock(struct rt_rwmutex *m);
-void rt_rwmutex_unlock(struct rt_rwmutex *m);
+void rt_rwmutex_rlock(struct rt_rwmutex *m);   // parks
+void rt_rwmutex_runlock(struct rt_rwmutex *m); // never parks; the caller holds it
+void rt_rwmutex_lock(struct rt_rwmutex *m);    // parks
+void rt_rwmutex_unlock(struct rt_rwmutex *m);  // never parks; the caller holds it
 
 struct rt_cond {
     struct rt_waitq waiters;
@@ -74,7 +76,7 @@ struct rt_note {
 };
 int rt_note_wait(struct rt_note *n, int64_t deadline_ns); // parks; 0 or -ETIMEDOUT
 void rt_note_set(struct rt_note *n);                      // never parks
-bool rt_note_is_set(const struct rt_note *n);
+bool rt_note_is_set(const struct rt_note *n);             // never parks
 
 /* A mailbox: many putters, one taker, which drains it whole, so that one wake-up carries a batch.
  * Unbounded by itself: whoever puts counts and refuses at its own limit. */

@@ -14,10 +14,10 @@ int64_t rt_now_ns(void);
 /* Since 1970, may jump.  Context: never parks. */
 int64_t rt_wall_ns(void);
 
-/* now + ns, saturating at RT_FOREVER. */
+/* now + ns, saturating at RT_FOREVER.  Context: never parks. */
 int64_t rt_after_ns(int64_t ns);
 
-/* Context: parks. */
+/* Context of both: goroutine; parks. */
 void rt_sleep_ns(int64_t ns);
 void rt_sleep_until(int64_t deadline_ns);
 

@@ -30,7 +30,7 @@ int rt_trace_start(size_t max_bytes, struct why *why);
  * none runs.  Context: goroutine; never parks. */
 int rt_trace_stop(struct rt_trace **out, struct why *why);
 
-/* rt_trace_start was called and rt_trace_stop not yet. */
+/* rt_trace_start was called and rt_trace_stop not yet.  Context: any thread; never parks. */
 bool rt_trace_is_on(void);
 
 struct rt_trace_summary {
@@ -38,13 +38,13 @@ struct rt_trace_summary {
     uint64_t events;
     bool full; // it ended early: max_bytes were used up
 };
-void rt_trace_summary(const struct rt_trace *t, struct rt_trace_summary *out);
+void rt_trace_summary(const struct rt_trace *t, struct rt_trace_summary *out); // never parks
 
 /* The recording as JSON, in pieces of at most 64 KiB. Ends early with what `sink` returns when that
  * is not 0, or with -ENOMEM.  Context: goroutine; parks where sink does. */
 int rt_trace_write(const struct rt_trace *t, int (*sink)(void *arg, const char *bytes, size_t len),
                    void *arg);
-void rt_trace_free(struct rt_trace *t); // NULL is allowed
+void rt_trace_free(struct rt_trace *t); // NULL is allowed; never parks
 
 /* Marks of the program's own, on the calling goroutine: a moment, or a region (which may park, and
  * may hold others). `name` outlives the recording (a literal). Nothing while no trace is taken.

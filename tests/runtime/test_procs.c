@@ -6,6 +6,7 @@
 #include <rt/sim.h>
 #include <rt/sync.h>
 #include <rt/time.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -193,6 +194,69 @@ static void the_most_there_can_be_are_made(void **state)
     assert_int_equal(rt_set_procs(before), 0);
 }
 
+/* ---- CPUs ---- */
+
+struct seen {
+    _Atomic int running; // at once, so on two Ps
+    struct rt_waitgroup done;
+    cpu_set_t cpus[2];
+    int errs[2];
+};
+
+struct looker {
+    struct seen *seen;
+    int number;
+};
+
+static void look_at_cpus(void *arg)
+{
+    struct looker *l = arg;
+    rt_nopreempt_begin(); // or it might move to the other one's P
+    atomic_fetch_add(&l->seen->running, 1);
+    while (atomic_load(&l->seen->running) < 2)
+        ;
+    l->seen->errs[l->number] =
+        sched_getaffinity(0, sizeof(l->seen->cpus[l->number]), &l->seen->cpus[l->number]);
+    rt_nopreempt_end();
+    rt_waitgroup_done(&l->seen->done);
+}
+
+/* The first goroutine. 0, or what is wrong. */
+static int look_on_both(void *arg)
+{
+    (void)arg;
+    static struct seen seen;
+    static struct looker lookers[2];
+    rt_waitgroup_add(&seen.done, 2);
+    for (int i = 0; i < 2; i++) {
+        lookers[i] = (struct looker){&seen, i};
+        rt_go("looks", look_at_cpus, &lookers[i]);
+    }
+    rt_waitgroup_wait(&seen.done, RT_FOREVER);
+    if (seen.errs[0] != 0 || seen.errs[1] != 0)
+        return 1;
+    if (CPU_COUNT(&seen.cpus[0]) != 1 || CPU_COUNT(&seen.cpus[1]) != 1)
+        return 2;
+    return CPU_EQUAL(&seen.cpus[0], &seen.cpus[1]) ? 3 : 0;
+}
+
+static void pinned_ps_have_a_cpu_each(void **state)
+{
+    (void)state;
+    cpu_set_t allowed;
+    struct why why = {""};
+    int result = -1;
+    assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+    if (CPU_COUNT(&allowed) < 2) {
+        print_message("# this machine has one CPU for us\n");
+        skip();
+    }
+    struct rt_options options = {.procs = 2, .pin_cpus = true};
+    if (rt_run(&options, look_on_both, NULL, &result, &why) != 0)
+        fail_msg("%s", why.text);
+    assert_int_equal(result, 0);
+}
+
 static int try_in_simulation(void *arg)
 {
     (void)arg;
@@ -207,6 +271,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_most_there_can_be_are_made),
 };
 RT_TEST_GROUP(group, tests)
+static const struct CMUnitTest tests_outside[] = {cmocka_unit_test(pinned_ps_have_a_cpu_each)};
 
 int main(void)
 {
@@ -219,7 +284,8 @@ int main(void)
         return 1;
     }
     rt_sim_free(world);
-    int failed = rt_test_main(NULL, group);
+    int failed = cmocka_run_group_tests(tests_outside, NULL, NULL);
+    failed += rt_test_main(NULL, group);
     struct rt_options pinned = {.pin_cpus = true};
     return failed + rt_test_main(&pinned, group);
 }

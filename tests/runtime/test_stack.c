@@ -243,6 +243,69 @@ static void pages_of_many_unused_slots_go_back(void **state)
     assert_int_equal(run_on(2, give_all_back), 0);
 }
 
+/* ---- below who is parked ---- */
+
+static struct deep {
+    struct rt_note wake, done;
+    struct g *_Atomic gp;
+} waits_deep;
+
+static void go_deep_and_wait(void *arg)
+{
+    struct deep *d = arg;
+    if (use_stack(28) != 28 * 29 / 2) // 32 KiB
+        abort();
+    atomic_store(&d->gp, g_self());
+    rt_note_wait(&d->wake, RT_FOREVER);
+    rt_note_set(&d->done);
+}
+
+/* Pages of the slot that are there, its guard left out. */
+static int resident_pages(const struct g *gp)
+{
+    unsigned char resident[STACK_ROOM / STACK_PAGE];
+    int count = 0;
+    if (mincore((void *)(stack_slot_of(gp) + STACK_GUARD), STACK_ROOM, resident) != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof(resident); i++)
+        count += resident[i] & 1;
+    return count;
+}
+
+static int wait_for_pages_to_go(void *arg)
+{
+    (void)arg;
+    enum { PATIENCE = 3000, USED_PAGES = 7, KEPT_PAGES = 2 };
+    memset(&waits_deep, 0, sizeof(waits_deep));
+    rt_go("deep", go_deep_and_wait, &waits_deep);
+    while (!atomic_load(&waits_deep.gp))
+        rt_yield();
+    int before = resident_pages(waits_deep.gp), now = before;
+    for (int i = 0; i < PATIENCE && now > KEPT_PAGES; i++) {
+        rt_sleep_ns(10 * RT_MS);
+        now = resident_pages(waits_deep.gp);
+    }
+    rt_note_set(&waits_deep.wake);
+    rt_note_wait(&waits_deep.done, RT_FOREVER);
+    return before < USED_PAGES || now > KEPT_PAGES || now < 1 ? before * 100 + now : 0;
+}
+
+/* It once used 32 KiB, and has been parked for a second with next to nothing: no spilling is needed. */
+static void pages_below_who_is_parked_for_long_go_back(void **state)
+{
+    (void)state;
+#if defined(RT_ASAN) || defined(RT_TSAN)
+    print_message("# SKIP not applicable: a sanitizer watches the stacks\n");
+    return;
+#endif
+    struct why why = {""};
+    int result = -1;
+    struct rt_options options = {.procs = 1, .spill_after_ms = RT_SPILL_OFF};
+    if (rt_run(&options, wait_for_pages_to_go, NULL, &result, &why) != 0)
+        fail_msg("%s", why.text);
+    assert_int_equal(result, 0);
+}
+
 /* ---- what kills ---- */
 
 static __attribute__((noinline)) int recurse(volatile int *depth)
@@ -364,6 +427,7 @@ int main(void)
         cmocka_unit_test(without_guard_markers_there_are_as_many_slots_as_mappings_allow),
         cmocka_unit_test(goroutines_that_come_and_go_cause_no_page_faults),
         cmocka_unit_test(pages_of_many_unused_slots_go_back),
+        cmocka_unit_test(pages_below_who_is_parked_for_long_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

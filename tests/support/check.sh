@@ -19,6 +19,11 @@ form() { # form NAME COMMAND...
 form "gcc, io_uring, direct log" env KVD_POLLER=uring KVD_WAL_IO=direct make --no-print-directory test
 form "clang, epoll, buffered log" env KVD_POLLER=epoll KVD_WAL_IO=buffered make --no-print-directory VARIANT=clang test
 form "one P" env KVD_MAXPROCS=1 make --no-print-directory test
+if KVD_SPILL=always timeout 300 build/tests/runtime/test_spill 2>&1 | grep -q '^# on: '; then
+    form "stacks put away at every park" env KVD_SPILL=always make --no-print-directory unit-runtime
+else
+    results+=("skip  stacks put away at every park: this kernel cannot (Linux 6.15)")
+fi
 for b in build build/clang; do
     form "ten minutes of torture, $b" env KVD_TORTURE_S=600 KVD_TEST_TIMEOUT_S=1500 tests/support/run.sh $b/tests/runtime/test_torture
 done

@@ -93,11 +93,17 @@ double stat_stddev(const double *values, size_t count)
 
 struct stat_spread stat_spread_of(const double *values, uint32_t count)
 {
-    struct stat_spread s = {.median = stat_median(values, count), .trials = count};
+    struct stat_spread s = {0};
+    double *known = rt_alloc(count * sizeof *known + 1);
     for (uint32_t i = 0; i < count; i++) {
-        s.low = i == 0 || values[i] < s.low ? values[i] : s.low;
-        s.high = i == 0 || values[i] > s.high ? values[i] : s.high;
+        if (isnan(values[i]))
+            continue;
+        s.low = s.trials == 0 || values[i] < s.low ? values[i] : s.low;
+        s.high = s.trials == 0 || values[i] > s.high ? values[i] : s.high;
+        known[s.trials++] = values[i];
     }
+    s.median = stat_median(known, s.trials);
+    rt_free(known);
     return s;
 }
 
@@ -120,18 +126,13 @@ static double expanded_tail(uint32_t n)
     return normal_cdf(-sqrt((double)n / freedom) * t);
 }
 
-struct stat_difference stat_difference_of(const double *a, const double *b, uint32_t count,
-                                          uint64_t seed)
+/* The interval of the median of `count` differences, into d. */
+static void bootstrap(const double *differences, uint32_t count, uint64_t seed,
+                      struct stat_difference *d)
 {
-    struct stat_difference d = {.pairs = count};
-    if (count == 0)
-        return d;
-    double *differences = rt_alloc(count * sizeof *differences);
     double *drawn = rt_alloc(count * sizeof *drawn);
     double *medians = rt_alloc(STAT_RESAMPLES * sizeof *medians);
     struct stat_random random = {seed};
-    for (uint32_t i = 0; i < count; i++)
-        differences[i] = b[i] - a[i];
     for (int r = 0; r < STAT_RESAMPLES; r++) {
         for (uint32_t i = 0; i < count; i++)
             drawn[i] = differences[stat_random_next(&random) % count];
@@ -140,14 +141,26 @@ struct stat_difference stat_difference_of(const double *a, const double *b, uint
     }
     stat_sort(medians, STAT_RESAMPLES);
     double tail = count > 1 ? expanded_tail(count) : 0;
-    d.value = stat_median(differences, count);
-    d.low = stat_quantile(medians, STAT_RESAMPLES, tail);
-    d.high = stat_quantile(medians, STAT_RESAMPLES, 1 - tail);
-    d.differs = count >= STAT_PAIRS_MIN && (d.low > 0 || d.high < 0);
+    d->value = stat_median(differences, count);
+    d->low = stat_quantile(medians, STAT_RESAMPLES, tail);
+    d->high = stat_quantile(medians, STAT_RESAMPLES, 1 - tail);
+    d->differs = count >= STAT_PAIRS_MIN && (d->low > 0 || d->high < 0);
     rt_free(medians);
     rt_free(drawn);
+    assert(d->low <= d->high);
+}
+
+struct stat_difference stat_difference_of(const double *a, const double *b, uint32_t count,
+                                          uint64_t seed)
+{
+    struct stat_difference d = {0};
+    double *differences = rt_alloc(count * sizeof *differences + 1);
+    for (uint32_t i = 0; i < count; i++)
+        if (!isnan(a[i]) && !isnan(b[i]))
+            differences[d.pairs++] = b[i] - a[i];
+    if (d.pairs)
+        bootstrap(differences, d.pairs, seed, &d);
     rt_free(differences);
-    assert(d.low <= d.high);
     return d;
 }
 

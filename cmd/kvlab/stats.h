@@ -21,10 +21,11 @@ double stat_median(const double *values, size_t count); // of values in any orde
 double stat_mean(const double *values, size_t count);
 double stat_stddev(const double *values, size_t count); // of the population
 
-/* A figure over trials: the median, and the lowest and highest. */
+/* A figure over trials: the median, and the lowest and highest. A value that is NAN is of a trial that
+ * does not know the figure, and is left out. */
 struct stat_spread {
     double median, low, high;
-    uint32_t trials;
+    uint32_t trials; // that know it
 };
 struct stat_spread stat_spread_of(const double *values, uint32_t count);
 
@@ -36,6 +37,8 @@ struct stat_spread stat_spread_of(const double *values, uint32_t count);
  * interval is too narrow, so the quantiles are those of the expanded percentile interval:
  * Phi(-sqrt(n / (n - 1)) * t(0.975, n - 1)). Source: Hesterberg, "What Teachers Should Know about
  * the Bootstrap", 2015, section 4.5.
+ *
+ * A pair of which one is NAN does not count.
  *
  * `differs` only when the interval excludes 0 and there are STAT_PAIRS_MIN pairs: fewer would all
  * fall on one side by luck more than once in twenty. */

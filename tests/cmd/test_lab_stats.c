@@ -50,6 +50,21 @@ static void an_obvious_difference_of_six_pairs_is_called_one_and_of_five_is_not(
     assert_false(stat_difference_of(a, b, 0, 1).differs);
 }
 
+static void a_trial_that_does_not_know_a_figure_is_in_no_spread_and_no_pair(void **state)
+{
+    (void)state;
+    static const double a[] = {1, NAN, 1, 1, 1, 1, 1, 1}, b[] = {2, 2, NAN, 2, 2, 2, 2, 2};
+    struct stat_spread s = stat_spread_of((double[]){NAN, 3, 1, NAN}, 4);
+    assert_true(s.median == 2 && s.low == 1 && s.high == 3);
+    assert_int_equal(s.trials, 2);
+    assert_int_equal(stat_spread_of((double[]){NAN}, 1).trials, 0);
+    struct stat_difference d = stat_difference_of(a, b, 8, 1);
+    assert_int_equal(d.pairs, 6);
+    assert_true(d.differs);
+    assert_false(stat_difference_of(a, b, 7, 1).differs); // five pairs are left
+    assert_int_equal(stat_difference_of((double[]){NAN}, (double[]){1}, 1, 1).pairs, 0);
+}
+
 static void the_same_seed_gives_the_same_interval(void **state)
 {
     (void)state;
@@ -173,6 +188,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_quantile_is_the_smallest_value_that_enough_do_not_exceed),
     cmocka_unit_test(a_spread_keeps_median_lowest_and_highest),
     cmocka_unit_test(an_obvious_difference_of_six_pairs_is_called_one_and_of_five_is_not),
+    cmocka_unit_test(a_trial_that_does_not_know_a_figure_is_in_no_spread_and_no_pair),
     cmocka_unit_test(the_same_seed_gives_the_same_interval),
     cmocka_unit_test(where_nothing_differs_a_difference_is_called_at_most_seven_times_in_a_hundred),
     cmocka_unit_test(a_log_normal_sample_is_fitted_by_its_own_parameters),

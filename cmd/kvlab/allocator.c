@@ -6,6 +6,7 @@
 // The first QUICK_VARIANTS are all that the quick form has time for.
 enum { OURS, ONE_LOCK, MIMALLOC, JEMALLOC, GLIBC, GO, VARIANTS, QUICK_VARIANTS = GLIBC };
 enum { FULL_TRIALS = 10, QUICK_TRIALS = 6, SIZES = 4 };
+static const double round_s = 6;
 #define LIBRARY "/usr/lib/x86_64-linux-gnu/"
 static const struct variant variants[VARIANTS] = {
     [OURS] = {.label = "kvd\u2019s, a cache a P", .id = "ours", .program = "alloc"},
@@ -80,41 +81,60 @@ static void compare_with_article(struct lab *lab, struct section *s,
     }
 }
 
+static void show_sixteen(struct lab *lab, struct section *s, const struct variant_results *all)
+{
+    show_threads(lab, s, all, "allocator-16", "By sixteen at once");
+    compare_with_article(lab, s, all);
+}
+
+static void show_one(struct lab *lab, struct section *s, const struct variant_results *all)
+{
+    show_threads(lab, s, all, "allocator-1", "By one alone");
+}
+
+static uint32_t trials_of(const struct lab *lab)
+{
+    return (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+}
+
 /* The same programs, each with its word and how many at once. */
-static bool run_workers(struct lab *lab, struct section *s, const char *workers, const char *name,
-                        const char *title, bool article, uint32_t trials, double seconds,
-                        struct why *why)
+static enum outcome run_workers(
+    struct lab *lab, struct section *s, const char *name, const char *setup, const char *workers,
+    void (*show)(struct lab *, struct section *, const struct variant_results *), struct why *why)
 {
     struct variant *these = rt_arena_copy(&lab->arena, variants, sizeof variants);
     for (int i = 0; i < VARIANTS; i++) {
         these[i].args[0] = "own";
         these[i].args[1] = workers;
     }
-    struct variant_results *all = rt_alloc_zero(VARIANTS * sizeof *all);
-    uint32_t count = lab->options->quick ? QUICK_VARIANTS : VARIANTS;
-    bool ok = programs_run(lab, name, these, count, trials, seconds, all, why);
-    if (all[OURS].trials && all[ONE_LOCK].trials) {
-        show_threads(lab, s, all, name, title);
-        if (article)
-            compare_with_article(lab, s, all);
-    }
-    rt_free(all);
-    return ok;
+    return programs_compare(
+        lab, s,
+        &(struct programs_spec){.name = name,
+                                .setup = setup,
+                                .variants = these,
+                                .count = lab->options->quick ? QUICK_VARIANTS : VARIANTS,
+                                .needed = ONE_LOCK + 1,
+                                .trials = trials_of(lab),
+                                .seconds = round_s,
+                                .show = show},
+        why);
+}
+
+double allocator_seconds(const struct lab *lab)
+{
+    return (lab->options->quick ? 1 : 2) * round_s * trials_of(lab);
 }
 
 enum outcome run_allocator(struct lab *lab, struct section *s, struct why *why)
 {
-    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
-    if (!programs_are_built(lab, variants, VARIANTS, why))
-        return OUTCOME_SKIPPED;
-    rt_string_printf(
-        &s->setup,
+    const char *setup = rt_arena_printf(
+        &lab->arena,
         "Rings of 256 live blocks: the oldest is freed, a new one allocated and its first and "
         "last byte written; %u runs in turns. Sixteen goroutines on as many Ps as there are "
         "CPUs for kvd\u2019s, sixteen threads for the others.",
-        trials);
-    bool ok = run_workers(lab, s, "16", "allocator-16", "By sixteen at once", true, trials, 6, why);
-    if (ok && !lab_is_stopped(lab) && !lab->options->quick)
-        ok = run_workers(lab, s, "1", "allocator-1", "By one alone", false, trials, 6, why);
-    return lab_outcome(lab, ok);
+        trials_of(lab));
+    enum outcome sixteen = run_workers(lab, s, "allocator-16", setup, "16", show_sixteen, why);
+    if (sixteen != OUTCOME_DONE || lab->options->quick)
+        return sixteen;
+    return run_workers(lab, s, "allocator-1", NULL, "1", show_one, why);
 }

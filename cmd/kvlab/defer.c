@@ -4,6 +4,7 @@
 
 enum { LIST, LOOP, FEW, GO_FEW, VARIANTS };
 enum { FULL_TRIALS = 20, QUICK_TRIALS = 10 };
+static const double round_s = 0.8;
 static const struct variant variants[VARIANTS] = {
     [LIST] = {.label = "a linked list, a block each",
               .id = "list",
@@ -75,19 +76,28 @@ static void show(struct lab *lab, struct section *s, const struct variant_result
                    "Slots in the frame against a linked list", "us", &d, list);
 }
 
+static uint32_t trials_of(const struct lab *lab)
+{
+    return (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+}
+
+double defer_seconds(const struct lab *lab) { return round_s * trials_of(lab); }
+
 enum outcome run_defer(struct lab *lab, struct section *s, struct why *why)
 {
-    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
-    if (!programs_are_built(lab, variants, VARIANTS, why))
-        return OUTCOME_SKIPPED;
-    rt_string_printf(&s->setup,
-                     "22,000 times a thousand defers by one goroutine, %u runs of each form in "
-                     "turns.",
-                     trials);
-    struct variant_results *all = rt_alloc_zero(VARIANTS * sizeof *all);
-    bool ok = programs_run(lab, "defer", variants, VARIANTS, trials, 0.8, all, why);
-    if (all[LIST].trials && all[LOOP].trials)
-        show(lab, s, all);
-    rt_free(all);
-    return lab_outcome(lab, ok);
+    const char *setup =
+        rt_arena_printf(&lab->arena,
+                        "22,000 times a thousand defers by one goroutine, %u runs of each form in "
+                        "turns.",
+                        trials_of(lab));
+    return programs_compare(lab, s,
+                            &(struct programs_spec){.name = "defer",
+                                                    .setup = setup,
+                                                    .variants = variants,
+                                                    .count = VARIANTS,
+                                                    .needed = LOOP + 1,
+                                                    .trials = trials_of(lab),
+                                                    .seconds = round_s,
+                                                    .show = show},
+                            why);
 }

@@ -2,6 +2,7 @@
  * stands still. */
 #include "cmd/kvlab/programs.h"
 #include "cmd/kvlab/replication.h"
+#include <inttypes.h>
 
 enum { HYBRID, DIJKSTRA, STOPPED, VARIANTS };
 enum { FULL_TRIALS = 10, QUICK_TRIALS = 6, SECONDS_MAX = 9 };
@@ -23,6 +24,18 @@ static const struct {
              {"nodes made", "M/s", "nodes", 2}};
 enum { SHOWN = sizeof(shown) / sizeof(shown[0]), WAITS = 6 }; // the first are waits
 
+static uint32_t trials_of(const struct lab *lab)
+{
+    return (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+}
+
+/* Of one run: whole seconds, which is the program's unit. */
+static int64_t run_seconds(const struct lab *lab)
+{
+    int64_t s = lab_choose(lab, lab->options->trial_ns, 5 * RT_SECOND, RT_SECOND) / RT_SECOND;
+    return s < 1 ? 1 : s > SECONDS_MAX ? SECONDS_MAX : s;
+}
+
 /* Figures [from, to) of `shown`. */
 static struct table *show_table(struct lab *lab, struct section *s,
                                 const struct variant_results *all, const char *id,
@@ -42,7 +55,7 @@ static struct table *show_table(struct lab *lab, struct section *s,
     return t;
 }
 
-static void show(struct lab *lab, struct section *s, const struct variant_results *all)
+static void show_tables(struct lab *lab, struct section *s, const struct variant_results *all)
 {
     struct table *t =
         show_table(lab, s, all, "gc", "A 1 ms sleeper beside the collector", 0, WAITS);
@@ -54,8 +67,9 @@ static void show(struct lab *lab, struct section *s, const struct variant_result
 }
 
 /* A run without a cycle tells nothing of the collector. */
-static void warn(struct lab *lab, struct section *s, const struct variant_results *all, int seconds)
+static void warn(struct lab *lab, struct section *s, const struct variant_results *all)
 {
+    double seconds = (double)run_seconds(lab);
     for (int i = 0; i < VARIANTS; i++)
         if (variant_spread(&all[i], "cycles").median * seconds < 0.9)
             report_say(
@@ -80,31 +94,37 @@ static void say(struct lab *lab, struct section *s, const struct variant_results
                    variant_spread(&all[DIJKSTRA], "late_p99").median);
 }
 
+static void show(struct lab *lab, struct section *s, const struct variant_results *all)
+{
+    show_tables(lab, s, all);
+    say(lab, s, all);
+    warn(lab, s, all);
+}
+
+static double round_s(const struct lab *lab) { return VARIANTS * ((double)run_seconds(lab) + 1); }
+
+double gc_seconds(const struct lab *lab) { return round_s(lab) * trials_of(lab); }
+
 enum outcome run_gc(struct lab *lab, struct section *s, struct why *why)
 {
-    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
-    int64_t whole_s = lab_choose(lab, lab->options->trial_ns, 5 * RT_SECOND, RT_SECOND) / RT_SECOND;
-    whole_s = whole_s < 1 ? 1 : whole_s > SECONDS_MAX ? SECONDS_MAX : whole_s; // the program's unit
-    const char *seconds = rt_arena_printf(&lab->arena, "%d", (int)whole_s);
+    const char *seconds = rt_arena_printf(&lab->arena, "%" PRId64, run_seconds(lab));
     struct variant variants[VARIANTS];
     for (int i = 0; i < VARIANTS; i++)
         variants[i] = (struct variant){
             .label = labels[i], .id = words[i], .program = "gc", .args = {words[i], seconds}};
-    if (!programs_are_built(lab, variants, VARIANTS, why))
-        return OUTCOME_SKIPPED;
-    rt_string_printf(
-        &s->setup,
+    const char *setup = rt_arena_printf(
+        &lab->arena,
         "A program with a managed heap, on as many Ps as there are CPUs; %s s a run, %u "
         "runs of each way in turns.",
-        seconds, trials);
-    struct variant_results *all = rt_alloc_zero(VARIANTS * sizeof *all);
-    bool ok = programs_run(lab, "gc", variants, VARIANTS, trials, VARIANTS * ((double)whole_s + 1),
-                           all, why);
-    if (all[HYBRID].trials && all[DIJKSTRA].trials && all[STOPPED].trials) {
-        show(lab, s, all);
-        say(lab, s, all);
-        warn(lab, s, all, (int)whole_s);
-    }
-    rt_free(all);
-    return lab_outcome(lab, ok);
+        seconds, trials_of(lab));
+    return programs_compare(lab, s,
+                            &(struct programs_spec){.name = "gc",
+                                                    .setup = setup,
+                                                    .variants = variants,
+                                                    .count = VARIANTS,
+                                                    .needed = VARIANTS,
+                                                    .trials = trials_of(lab),
+                                                    .seconds = round_s(lab),
+                                                    .show = show},
+                            why);
 }

@@ -406,9 +406,16 @@ static bool run_soak(struct soak *k, struct section *s, struct phases *p, int64_
     return ok;
 }
 
+static int64_t length_ns(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->soak_ns, 600 * RT_SECOND, 18 * RT_SECOND);
+}
+
+double leak_seconds(const struct lab *lab) { return (double)length_ns(lab) / 1e9; }
+
 enum outcome run_leak(struct lab *lab, struct section *s, struct why *why)
 {
-    int64_t length = lab_choose(lab, lab->options->soak_ns, 600 * RT_SECOND, 18 * RT_SECOND);
+    int64_t length = length_ns(lab);
     struct cluster *c = cluster_start(
         lab, &(struct cluster_spec){.name = "leak", .members = MEMBERS, .metrics = true}, why);
     if (!c)

@@ -198,6 +198,25 @@ bool programs_run(struct lab *lab, const char *name, const struct variant *varia
     return (ok || lab_is_stopped(lab)) && written;
 }
 
+enum outcome programs_compare(struct lab *lab, struct section *s, const struct programs_spec *spec,
+                              struct why *why)
+{
+    if (!programs_are_built(lab, spec->variants, spec->count, why))
+        return OUTCOME_SKIPPED;
+    if (spec->setup)
+        rt_string_printf(&s->setup, "%s", spec->setup);
+    struct variant_results *all = rt_alloc_zero(VARIANTS_MAX * sizeof *all);
+    bool ok = programs_run(lab, spec->name, spec->variants, spec->count, spec->trials,
+                           spec->seconds, all, why);
+    uint32_t measured = 0;
+    while (measured < spec->needed && all[measured].trials)
+        measured++;
+    if (measured == spec->needed)
+        spec->show(lab, s, all);
+    rt_free(all);
+    return lab_outcome(lab, ok);
+}
+
 /* ---- Figures ---- */
 
 const struct variant_figure *variant_figure(const struct variant_results *r, const char *name)

@@ -33,6 +33,20 @@ bool programs_are_built(struct lab *lab, const struct variant *variants, uint32_
 bool programs_run(struct lab *lab, const char *name, const struct variant *variants, uint32_t count,
                   uint32_t trials, double seconds, struct variant_results *out, struct why *why);
 
+/* A whole experiment: skipped with why when a program is not built, else run and shown. */
+struct programs_spec {
+    const char *name;
+    const char *setup; // of the section; NULL: as it is
+    const struct variant *variants;
+    uint32_t count;
+    uint32_t needed; // `show` is called when each of the first `needed` variants has a trial
+    uint32_t trials;
+    double seconds; // about how long a round takes
+    void (*show)(struct lab *lab, struct section *s, const struct variant_results *all);
+};
+enum outcome programs_compare(struct lab *lab, struct section *s, const struct programs_spec *spec,
+                              struct why *why);
+
 /* NULL when the program does not print such a figure, or did not run. */
 const struct variant_figure *variant_figure(const struct variant_results *r, const char *name);
 struct stat_spread variant_spread(const struct variant_results *r, const char *name);

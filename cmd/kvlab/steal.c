@@ -4,6 +4,7 @@
 
 enum { OFF, ON, VARIANTS };
 enum { FULL_TRIALS = 20, QUICK_TRIALS = 6 };
+static const double round_s = 4.5;
 static const struct variant variants[VARIANTS] = {
     [OFF] = {.label = "stealing off", .id = "off", .program = "steal", .args = {"off"}},
     [ON] = {.label = "stealing on", .id = "on", .program = "steal", .args = {"on"}},
@@ -42,20 +43,28 @@ static void show(struct lab *lab, struct section *s, const struct variant_result
                  on, off);
 }
 
+static uint32_t trials_of(const struct lab *lab)
+{
+    return (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+}
+
+double steal_seconds(const struct lab *lab) { return round_s * trials_of(lab); }
+
 enum outcome run_steal(struct lab *lab, struct section *s, struct why *why)
 {
-    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
-    if (!programs_are_built(lab, variants, VARIANTS, why))
-        return OUTCOME_SKIPPED;
-    rt_string_printf(
-        &s->setup,
+    const char *setup = rt_arena_printf(
+        &lab->arena,
         "One goroutine starts 200 tasks of about 10 us each every 5 ms, on as many Ps as there are "
         "CPUs; 400 batches a run, %u runs of each setting in turns.",
-        trials);
-    struct variant_results *all = rt_alloc_zero(VARIANTS * sizeof *all);
-    bool ok = programs_run(lab, "steal", variants, VARIANTS, trials, 4.5, all, why);
-    if (all[OFF].trials && all[ON].trials)
-        show(lab, s, all);
-    rt_free(all);
-    return lab_outcome(lab, ok);
+        trials_of(lab));
+    return programs_compare(lab, s,
+                            &(struct programs_spec){.name = "steal",
+                                                    .setup = setup,
+                                                    .variants = variants,
+                                                    .count = VARIANTS,
+                                                    .needed = VARIANTS,
+                                                    .trials = trials_of(lab),
+                                                    .seconds = round_s,
+                                                    .show = show},
+                            why);
 }

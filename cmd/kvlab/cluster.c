@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { START_MS = 45000, END_MS = 10000, TAIL_LINES = 6 };
+enum { START_MS = 45000, END_MS = 10000, TAIL_LINES = 10, TAIL_BYTES = 256 << 10 };
 
 /* ---- Ports ---- */
 
@@ -127,20 +127,93 @@ static bool spawn_member(struct member *m, const struct cluster_spec *spec, cons
     return false;
 }
 
+/* ---- A member that ended ---- */
+
+static const char *next_line(const char *line)
+{
+    line += strcspn(line, "\n");
+    return line + (*line == '\n');
+}
+
+static bool line_has(const char *line, const char *words)
+{
+    const char *at = strstr(line, words);
+    return at && at < line + strcspn(line, "\n");
+}
+
+const char *log_end(const char *text, int lines)
+{
+    enum { NEAR = 4 }; // an error so many screens back has nothing to do with the end
+    static const char dump[] = "goroutines:\n"; // behind the last words of a dying process
+    const char *died = NULL, *error = NULL, *words = text, *at;
+    int since_error = 0;
+    for (at = text; *at; at = next_line(at), since_error++) {
+        if (line_has(at, "\"level\":\"error\"") || line_has(at, "\"level\":\"fatal\"")) {
+            error = at;
+            since_error = 0;
+        }
+        if (strncmp(at, dump, sizeof dump - 1) == 0)
+            died = words;
+        if (*at != '\n')
+            words = at;
+    }
+    if (died)
+        return died;
+    if (error && since_error <= NEAR * lines)
+        return error;
+    for (at -= at > text && at[-1] == '\n'; at > text; at--)
+        if (at[-1] == '\n' && --lines == 0)
+            break;
+    return at;
+}
+
+/* Up to TAIL_LINES lines, on stderr and as a table of the section that runs, long ones broken. */
+static void show_end(struct lab *lab, const struct member *m, const char *end)
+{
+    enum { WIDTH = 200 }; // bytes that a cell shows whole
+    static const struct column columns[] = {{"line", "", false, 0}};
+    struct report *r = &lab->report;
+    const char *log = strrchr(m->log_path, '/') + 1;
+    struct table *t = NULL;
+    if (r->last)
+        t = report_table(r, r->last, rt_arena_printf(&r->arena, "%s-end", m->cluster->name),
+                         rt_arena_printf(&r->arena, "The end of %s, member %s of %s", log, m->name,
+                                         m->cluster->name),
+                         columns, 1);
+    progress_clear(lab);
+    for (int line = 0; *end && line < TAIL_LINES; line++, end = next_line(end)) {
+        size_t len = strcspn(end, "\n");
+        fprintf(stderr, "%s: %.*s\n", log, (int)len, end);
+        for (size_t from = 0; t && from < len && t->row_count < TABLE_ROWS_MAX; from += WIDTH)
+            table_row(r, t)[0] = cell_text(rt_arena_printf(
+                &r->arena, "%.*s", (int)(len - from < WIDTH ? len - from : WIDTH), end + from));
+    }
+}
+
+static void tell_end(struct cluster *c, const struct member *m, struct why *why)
+{
+    enum { QUOTED = 360 }; // of the line, so that all fits
+    char *text = rt_alloc(TAIL_BYTES);
+    file_tail(m->log_path, INT32_MAX, text, TAIL_BYTES);
+    const char *end = log_end(text, TAIL_LINES);
+    if (!c->told)
+        show_end(c->lab, m, end);
+    c->told = true;
+    size_t len = strcspn(end, "\n");
+    why_set(why, "member %s of %s ended with status %d; the end of %s:\n%.*s", m->name, c->name,
+            m->status, strrchr(m->log_path, '/') + 1, (int)(len < QUOTED ? len : QUOTED), end);
+    rt_free(text);
+}
+
 bool cluster_is_whole(struct cluster *c, struct why *why)
 {
-    char tail[360];
     if (!atomic_load(&c->broken))
         return true;
-    for (uint32_t i = 0; i < c->count; i++) {
-        struct member *m = &c->members[i];
-        if (!atomic_load(&m->ended))
-            continue;
-        file_tail(m->log_path, TAIL_LINES, tail, sizeof tail);
-        why_set(why, "member %s of %s ended with status %d; the end of %s:\n%s", m->name, c->name,
-                m->status, strrchr(m->log_path, '/') + 1, tail);
-        return false;
-    }
+    for (uint32_t i = 0; i < c->count; i++)
+        if (atomic_load(&c->members[i].ended)) {
+            tell_end(c, &c->members[i], why);
+            return false;
+        }
     return true;
 }
 

@@ -36,6 +36,7 @@ struct cluster {
     uint32_t count, leader; // leader: position in members
     struct member members[CLUSTER_MEMBERS_MAX];
     _Atomic bool stopping, broken; // broken: a member ended by itself
+    bool told;                     // the end of its log is shown; the experiment's goroutine only
     struct saved_knob saved[CLUSTER_SAVED_MAX];
     uint32_t saved_count;
 };
@@ -57,7 +58,8 @@ struct cluster *cluster_start(struct lab *lab, const struct cluster_spec *spec, 
 /* End the members, put back the knobs of a cluster that is not ours, remove data, free. NULL is
  * allowed.  Context: parks. */
 void cluster_stop(struct cluster *c);
-/* False when a member ended by itself: why has its status and its log's last lines. */
+/* False when a member ended by itself: why has its status and the line of its log that says most. More of
+ * the log goes to stderr and into the section, once. */
 bool cluster_is_whole(struct cluster *c, struct why *why);
 /* Find the leader now; false with why when there is none within 10 s. */
 bool cluster_find_leader(struct cluster *c, struct why *why);
@@ -67,6 +69,11 @@ static inline struct member *cluster_leader(struct cluster *c) { return &c->memb
 bool cluster_set(struct cluster *c, const char *knob, const char *value, struct why *why);
 bool cluster_set_at(struct cluster *c, uint32_t member, const char *knob, const char *value,
                     struct why *why);
+
+/* Where in a log (its last part) to begin reading about its end: the words on which a process died (a dump
+ * of goroutines follows), or the last error unless it is long ago, or else the last `lines` lines.
+ * Context: never parks. */
+const char *log_end(const char *text, int lines);
 
 /* Resident memory of a member of ours, in bytes; 0 when unknown. */
 uint64_t member_resident_bytes(const struct member *m);
@@ -102,6 +109,10 @@ void stages_free(struct stage_reading *r); // NULL is allowed
 bool stages_subtract(struct stage_reading *after, const struct stage_reading *before);
 /* Add a window to a sum of windows (NULL: makes one). */
 struct stage_reading *stages_merge(struct stage_reading *sum, const struct stage_reading *more);
+/* A window as CSV, raw/NAME-stages.csv in the result folder: of every stage the sums and the histogram's
+ * steps, and the counters. False with why.  Context: parks. */
+bool stages_write_raw(struct lab *lab, const struct stage_reading *r, const char *name,
+                      struct why *why);
 /* The stage of the same name and peer in another reading; NULL: none. */
 const struct stage *stages_same(const struct stage_reading *r, const struct stage *s);
 const struct stage *stages_find(const struct stage_reading *r,

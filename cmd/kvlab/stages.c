@@ -1,5 +1,6 @@
 /* cmd/kvlab/stages.c: stage histograms of a member, as windows between two readings. */
 #include "cmd/kvlab/cluster.h"
+#include <inttypes.h>
 #include <stdio.h>
 
 static bool take_stage(struct stage_reading *r, const Kvdpb__Stage *s)
@@ -130,4 +131,34 @@ int64_t stages_counter(const struct stage_reading *r, const char *name)
         if (strcmp(r->counters[i].name, name) == 0)
             sum = (sum < 0 ? 0 : sum) + r->counters[i].value;
     return sum;
+}
+
+static void add_line(struct rt_string *out, const struct stage *s, const char *what, int64_t value)
+{
+    rt_string_printf(out, "%s,%" PRIx64 ",%s,,,%" PRId64 "\n", s->name, s->peer, what, value);
+}
+
+bool stages_write_raw(struct lab *lab, const struct stage_reading *r, const char *name,
+                      struct why *why)
+{
+    char path[160];
+    struct rt_string text = {0};
+    rt_string_printf(&text, "of,peer,what,from_ns,below_ns,value\n");
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct stage *s = &r->stages[i];
+        add_line(&text, s, "sum_ns", s->counts->sum_ns);
+        if (s->on_path)
+            add_line(&text, s, "path_ns", s->path_ns);
+        for (uint32_t b = 0; b < RT_HDR_BUCKETS; b++)
+            if (s->counts->buckets[b])
+                rt_string_printf(
+                    &text, "%s,%" PRIx64 ",count,%" PRId64 ",%" PRId64 ",%" PRIu64 "\n", s->name,
+                    s->peer, rt_hdr_bucket_low(b), rt_hdr_bucket_high(b), s->counts->buckets[b]);
+    }
+    for (uint32_t i = 0; i < r->counter_count; i++)
+        rt_string_printf(&text, "%s,%" PRIx64 ",%s,,,%" PRId64 "\n", r->counters[i].name,
+                         r->counters[i].peer, r->counters[i].gauge ? "gauge" : "counter",
+                         r->counters[i].value);
+    snprintf(path, sizeof path, "raw/%s-stages.csv", name);
+    return lab_write(lab, path, &text, why);
 }

@@ -252,3 +252,14 @@ int client_metric(const char *endpoint, const char *name, double *out, struct wh
 {
     return client_metrics(endpoint, &name, out, 1, why);
 }
+
+int client_preemptions(const char *endpoint, double *out, struct why *why)
+{
+    static const char *const names[] = {"kvd_runtime_preempted_slice_total",
+                                        "kvd_runtime_preempted_need_total"};
+    double values[2];
+    int err = client_metrics(endpoint, names, values, 2, why);
+    if (!err)
+        *out = values[0] + values[1];
+    return err;
+}

@@ -49,5 +49,7 @@ int client_metric(const char *endpoint, const char *name, double *out, struct wh
 /* The same for several names at once, one request. */
 int client_metrics(const char *endpoint, const char *const *names, double *out, uint32_t count,
                    struct why *why);
+/* How often the member's runtime has preempted a goroutine, its slice used up or its P needed. */
+int client_preemptions(const char *endpoint, double *out, struct why *why);
 /* Add up the lines of `name` in a text of metrics; 0 when there is none. For tests. */
 double metric_of(const char *text, const char *name);

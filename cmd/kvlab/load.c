@@ -25,6 +25,7 @@ struct load {
     int64_t start_ns;         // set before the clients start, then const
     _Atomic uint64_t next;    // open loop: the next request that is due
     _Atomic uint64_t samples; // taken so far
+    struct rt_hdr *every;     // latencies, the warm-up's too
     _Atomic bool over;        // a failure, or the user wants to stop
     struct rt_waitgroup running;
     struct rt_mutex failure_lock;
@@ -71,6 +72,7 @@ static void fill_value(char *value, uint32_t bytes, uint32_t worker, uint64_t n)
 static bool keep(struct worker *w, int64_t due_ns, int64_t latency_ns)
 {
     struct load *l = w->load;
+    rt_hdr_record(l->every, latency_ns);
     if (due_ns - l->start_ns < l->spec->warmup_ns)
         return true;
     if (atomic_fetch_add(&l->samples, 1) >= LOAD_SAMPLES_MAX) {
@@ -228,6 +230,8 @@ static struct load_result *collect(struct load *l, struct worker *workers)
         at += workers[i].count;
         r->acknowledged += workers[i].acknowledged;
     }
+    r->every = rt_hdr_counts_new();
+    rt_hdr_read(l->every, r->every);
     summarise(r, l->spec);
     return r;
 }
@@ -238,6 +242,7 @@ void load_free(struct load_result *r)
         return;
     rt_free(r->samples);
     rt_free(r->sorted_ms);
+    rt_free(r->every);
     rt_free(r);
 }
 
@@ -388,6 +393,7 @@ struct load_result *load_run(struct cluster *c, const struct load_spec *spec, st
     struct load_result *result = NULL;
     l->cluster = c;
     l->spec = spec;
+    l->every = rt_hdr_new();
     l->keys_per_client = spec->value_bytes > BIG_VALUE_BYTES ? 1 : KEYS_PER_CLIENT;
     l->connection_count =
         spec->connections ? spec->connections
@@ -407,10 +413,47 @@ struct load_result *load_run(struct cluster *c, const struct load_spec *spec, st
         rt_free(workers[i].value);
         rt_string_deinit(&workers[i].request);
     }
+    rt_hdr_free(l->every);
     rt_free(l->connections);
     rt_free(workers);
     rt_free(l);
     return result;
+}
+
+/* ---- Forms ---- */
+
+/* The fastest and the slowest of each of `spans` equal spans of time. */
+static void draw_extremes(const struct load_result *r, uint32_t spans, struct plot_series *to)
+{
+    const struct load_sample **ends = rt_alloc_zero(2 * spans * sizeof(*ends));
+    int64_t after_ns = 1;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->samples[i].at_ns >= after_ns)
+            after_ns = r->samples[i].at_ns + 1;
+    for (size_t i = 0; i < r->count; i++) {
+        const struct load_sample *at = &r->samples[i];
+        size_t span = (size_t)((double)at->at_ns / (double)after_ns * spans);
+        const struct load_sample **fastest = &ends[2 * (span < spans ? span : spans - 1)],
+                                 **slowest = fastest + 1;
+        if (!*fastest || at->latency_ns < (*fastest)->latency_ns)
+            *fastest = at;
+        if (!*slowest || at->latency_ns > (*slowest)->latency_ns)
+            *slowest = at;
+    }
+    for (uint32_t i = 0; i < 2 * spans; i++)
+        if (ends[i] && (i % 2 == 0 || ends[i] != ends[i - 1])) // one alone is both
+            plot_add(to, (double)ends[i]->at_ns / 1e9, (double)ends[i]->latency_ns / 1e6);
+    rt_free(ends);
+}
+
+bool load_draw(const struct load_result *r, struct plot_series *to)
+{
+    bool all = r->count <= to->cap;
+    if (!all)
+        draw_extremes(r, to->cap / 2, to);
+    for (size_t i = 0; i < r->count && all; i++)
+        plot_add(to, (double)r->samples[i].at_ns / 1e9, (double)r->samples[i].latency_ns / 1e6);
+    return !all;
 }
 
 bool load_write_raw(struct lab *lab, const struct load_result *r, const char *name, struct why *why)

@@ -38,9 +38,10 @@ struct load_result {
     size_t count;
     double *sorted_ms; // their latencies
     double p50_ms, p90_ms, p95_ms, p99_ms, p999_ms, max_ms, mean_ms, stddev_ms;
-    double per_s;          // answered in the counted time
-    uint64_t acknowledged; // all, the warm-up's too
-    int64_t started_ns;    // of the counted and uncounted
+    double per_s;                // answered in the counted time
+    uint64_t acknowledged;       // all, the warm-up's too
+    struct rt_hdr_counts *every; // the latencies of all, the warm-up's too
+    int64_t started_ns;          // rt_now_ns of the first; samples count from here
 };
 
 enum { LOAD_SAMPLES_MAX = 4 << 20 }; // of one run; a load that would give more is refused
@@ -51,6 +52,9 @@ enum { LOAD_SAMPLES_MAX = 4 << 20 }; // of one run; a load that would give more 
 struct load_result *load_run(struct cluster *c, const struct load_spec *spec, struct why *why);
 void load_free(struct load_result *r); // NULL is allowed
 
+/* The samples as points, seconds and milliseconds. More than the curve holds are thinned: of equal spans
+ * of time the fastest and the slowest stay. Returns whether they were.  Context: never parks. */
+bool load_draw(const struct load_result *r, struct plot_series *to);
 /* The raw histogram as CSV: raw/NAME.csv in the result folder. */
 bool load_write_raw(struct lab *lab, const struct load_result *r, const char *name,
                     struct why *why);

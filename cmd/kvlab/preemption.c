@@ -1,11 +1,12 @@
 /* cmd/kvlab/preemption.c: puts beside a goroutine that computes inside the leader. */
 #include "cmd/kvlab/replication.h"
 #include <inttypes.h>
+#include <math.h>
 #include <rt/go.h>
 #include <stdio.h>
 
 enum {
-    RATE = 50,
+    RATE = 100,
     FULL_TRIALS = 10,
     QUICK_TRIALS = 6,
     SETTINGS = 3,
@@ -18,46 +19,70 @@ static const char *const burn = "200ms";
 /* ---- Preemptions of the leader over time ---- */
 
 struct mark {
-    double at_s, preempted; // since the last look
+    int64_t at_ns;    // rt_now_ns
+    double preempted; // since the look before
 };
 struct marker {
     const char *endpoint;
-    int64_t start_ns;
+    int64_t every_ns;
     _Atomic bool over;
     struct rt_note ended;
-    double first, last;
     struct mark *marks;
     uint32_t count;
 };
 
-static bool preemptions(const char *endpoint, double *out)
-{
-    static const char *const names[] = {"kvd_runtime_preempted_slice_total",
-                                        "kvd_runtime_preempted_need_total"};
-    double values[2];
-    struct why why; // a look that fails is left out
-    if (client_metrics(endpoint, names, values, 2, &why))
-        return false;
-    *out = values[0] + values[1];
-    return true;
-}
-
+/* A look that fails is left out, and so is the mark after it, which would be of two. */
 static void watch_preemptions(void *arg)
 {
     struct marker *m = arg;
-    double now;
-    if (preemptions(m->endpoint, &m->first))
-        m->last = m->first;
+    double before, now;
+    struct why why;
+    bool known = client_preemptions(m->endpoint, &before, &why) == 0;
     while (!atomic_load(&m->over)) {
-        rt_sleep_ns(MARKS_EVERY_MS * RT_MS);
-        if (!preemptions(m->endpoint, &now))
-            continue;
-        if (m->count < MARKS_MAX && now > m->last)
-            m->marks[m->count++] =
-                (struct mark){(double)(rt_now_ns() - m->start_ns) / 1e9, now - m->last};
-        m->last = now;
+        rt_sleep_ns(m->every_ns);
+        bool seen = client_preemptions(m->endpoint, &now, &why) == 0;
+        if (seen && known && now > before && m->count < MARKS_MAX)
+            m->marks[m->count++] = (struct mark){rt_now_ns(), now - before};
+        known = seen;
+        before = now;
     }
     rt_note_set(&m->ended);
+}
+
+static void draw_series(struct lab *lab, struct section *s, const char *id, const char *title,
+                        const struct marker *m, const struct load_result *r)
+{
+    struct plot *p =
+        report_plot(&lab->report, s, id, title, PLOT_POINTS, "seconds", "latency of a put, ms");
+    p->y2_label =
+        rt_arena_printf(&lab->report.arena, "preemptions in %.0f ms", (double)m->every_ns / 1e6);
+    struct plot_series *marks = plot_series(&lab->report, p, "preemptions"),
+                       *puts = plot_series(&lab->report, p, "puts");
+    marks->marks = marks->on_the_right = true;
+    for (uint32_t i = 0; i < m->count; i++) // on the puts' clock
+        if (m->marks[i].at_ns >= r->started_ns)
+            plot_add(marks, (double)(m->marks[i].at_ns - r->started_ns) / 1e9,
+                     m->marks[i].preempted);
+    if (!marks->count)
+        plot_add(marks, 0, 0);
+    if (load_draw(r, puts))
+        report_say(&lab->report, s,
+                   "%s: drawn are the fastest and the slowest of %u equal spans of time; "
+                   "raw/%s-samples.csv has all %zu.",
+                   title, puts->cap / 2, id, r->count);
+}
+
+static bool write_samples(struct lab *lab, const char *id, const struct load_result *r,
+                          struct why *why)
+{
+    struct rt_string csv = {0};
+    char name[80];
+    rt_string_printf(&csv, "due_ns,latency_ns\n");
+    for (size_t i = 0; i < r->count; i++)
+        rt_string_printf(&csv, "%" PRId64 ",%" PRId64 "\n", r->samples[i].at_ns,
+                         r->samples[i].latency_ns);
+    snprintf(name, sizeof name, "raw/%s-samples.csv", id);
+    return lab_write(lab, name, &csv, why);
 }
 
 /* One more trial whose every put is drawn, beside the preemptions. */
@@ -70,40 +95,18 @@ static bool run_series(struct lab *lab, struct section *s, const struct setting 
             return false;
     struct marker *m = rt_alloc_zero(sizeof *m);
     m->endpoint = cluster_leader(c)->endpoint;
-    m->start_ns = rt_now_ns();
+    m->every_ns = setting->load.length_ns / (MARKS_MAX / 2); // so that a long series has room, too
+    if (m->every_ns < MARKS_EVERY_MS * RT_MS)
+        m->every_ns = MARKS_EVERY_MS * RT_MS;
     m->marks = rt_alloc(MARKS_MAX * sizeof *m->marks);
     bool watched = rt_go("preemption-marker", watch_preemptions, m) == 0; // ends with the load
     struct load_result *r = load_run(c, &setting->load, why);
     atomic_store(&m->over, true);
     if (watched)
         rt_note_wait(&m->ended, RT_FOREVER);
-    if (r) {
-        struct plot *p =
-            report_plot(&lab->report, s, id, title, PLOT_POINTS, "seconds", "latency of a put, ms");
-        p->y2_label = "preemptions in 50 ms";
-        struct plot_series *marks = plot_series(&lab->report, p, "preemptions"),
-                           *puts = plot_series(&lab->report, p, "puts");
-        marks->marks = marks->on_the_right = true;
-        for (uint32_t i = 0; i < m->count; i++)
-            plot_add(marks, m->marks[i].at_s, m->marks[i].preempted);
-        if (!m->count)
-            plot_add(marks, 0, 0);
-        for (size_t i = 0; i < r->count; i++)
-            plot_add(puts, (double)r->samples[i].at_ns / 1e9,
-                     (double)r->samples[i].latency_ns / 1e6);
-        struct rt_string csv = {0};
-        rt_string_printf(&csv, "due_ns,latency_ns\n");
-        for (size_t i = 0; i < r->count; i++)
-            rt_string_printf(&csv, "%" PRId64 ",%" PRId64 "\n", r->samples[i].at_ns,
-                             r->samples[i].latency_ns);
-        char name[80];
-        snprintf(name, sizeof name, "raw/%s-samples.csv", id);
-        if (!lab_write(lab, name, &csv, why)) {
-            load_free(r);
-            r = NULL;
-        }
-    }
-    bool ok = r != NULL;
+    if (r)
+        draw_series(lab, s, id, title, m, r);
+    bool ok = r && write_samples(lab, id, r, why);
     load_free(r);
     rt_free(m->marks);
     rt_free(m);
@@ -112,14 +115,17 @@ static bool run_series(struct lab *lab, struct section *s, const struct setting 
 
 /* ---- The comparison ---- */
 
-static void show(struct lab *lab, struct section *s, struct measured *m, const double *per_s)
+static void show(struct lab *lab, struct section *s, const struct measured *m,
+                 const double (*per_s)[TRIALS_MAX])
 {
+    if (!m[0].trials)
+        return; // stopped before it began
     static const struct column columns[] = {{"setting", "", false, 0},
                                             {"P50", "ms", true, 2},
                                             {"P99", "ms", true, 2},
                                             {"jitter", "ms", true, 2},
                                             {"P99 against nothing computing", "ms", true, 2},
-                                            {"preemptions", "a second", false, 1}};
+                                            {"preemptions", "a second", true, 1}};
     struct table *t = report_table(&lab->report, s, "preemption",
                                    "Puts beside a computation of 200 ms at a time", columns, 6);
     for (int i = 0; i < SETTINGS; i++) {
@@ -134,9 +140,10 @@ static void show(struct lab *lab, struct section *s, struct measured *m, const d
             struct stat_difference d = measured_difference(lab, &m[0], &m[i], FIGURE_P99);
             row[4] = cell_interval(&d);
         }
-        row[5] = cell_number(per_s[i]);
+        row[5] = cell_spread(stat_spread_of(per_s[i], m[i].trials));
     }
-    t->note = "Preemptions of the leader, by slice and by need, over all trials of the setting.";
+    t->note = measured_note(lab, "Preemptions of the leader, by slice and by need, over a trial.",
+                            m, SETTINGS);
     static const struct column head[] = {
         {"figure", "", false, 0},        {"article: off", "ms", false, 0},
         {"article: on", "ms", false, 0}, {"article: change", "%", false, 0},
@@ -163,24 +170,28 @@ static void show(struct lab *lab, struct section *s, struct measured *m, const d
                    off.median);
 }
 
-/* The claim that is ours to keep: off, the tail grows by the length of the computation; on, it does
- * not, as far as the pairs can show. */
+/* The claim that is ours to keep: off, the tail grows by the length of the computation; on, it does not.
+ * Each holds only when the interval of the pairs' difference says so. */
 static void check_tails(struct lab *lab, struct section *s, const struct measured *m)
 {
-    if (!m[0].trials || !m[1].trials || !m[2].trials)
+    struct stat_difference off = measured_difference(lab, &m[0], &m[1], FIGURE_P99),
+                           on = measured_difference(lab, &m[0], &m[2], FIGURE_P99);
+    if (off.pairs < STAT_PAIRS_MIN || on.pairs < STAT_PAIRS_MIN) {
+        report_say(
+            &lab->report, s,
+            "Whether the computation\u2019s length is in the tail is not told by %u and %u pairs "
+            "(at least %d are needed).",
+            off.pairs, on.pairs, STAT_PAIRS_MIN);
         return;
-    double quiet = measured_spread(&m[0], FIGURE_P99).median,
-           off = measured_spread(&m[1], FIGURE_P99).median,
-           on = measured_spread(&m[2], FIGURE_P99).median;
-    struct stat_difference d = measured_difference(lab, &m[0], &m[2], FIGURE_P99);
-    report_check(&lab->report, s, off - quiet >= BURN_MS * 0.9,
-                 "With preemption off P99 grows by about the computation\u2019s length or more: "
-                 "%.1f ms against %.1f without it.",
-                 off, quiet);
-    report_check(&lab->report, s, !(d.differs && d.low >= BURN_MS),
-                 "With preemption on it is not shown to: %.1f ms against %.1f, the difference in "
-                 "an interval of %.1f to %.1f.",
-                 on, quiet, d.low, d.high);
+    }
+    report_check(&lab->report, s, off.value >= BURN_MS * 0.9 && off.low >= BURN_MS / 2.0,
+                 "With preemption off P99 grows by about the computation\u2019s length of %d ms or "
+                 "more: by %.1f ms (%.1f to %.1f) against nothing computing.",
+                 BURN_MS, off.value, off.low, off.high);
+    report_check(&lab->report, s, on.high < BURN_MS,
+                 "With preemption on it does not: the growth is %.1f ms, and below %d ms in all of "
+                 "its interval (%.1f to %.1f).",
+                 on.value, BURN_MS, on.low, on.high);
 }
 
 static void cdf(struct lab *lab, struct section *s, struct measured *m)
@@ -195,28 +206,38 @@ static void cdf(struct lab *lab, struct section *s, struct measured *m)
 
 /* Trials one by one, so that the preemptions of each setting are counted. */
 static bool run_trials(struct lab *lab, struct setting *settings, uint32_t trials,
-                       struct measured *m, double *per_s, struct why *why)
+                       struct measured *m, double (*per_s)[TRIALS_MAX], struct why *why)
 {
-    double seconds[SETTINGS] = {0}, counts[SETTINGS] = {0};
     for (int i = 0; i < SETTINGS; i++)
         m[i].setting = &settings[i];
     bool ok = true;
     for (uint32_t t = 0; t < trials && ok && !lab_is_stopped(lab); t++)
         for (int n = 0; n < SETTINGS && ok && !lab_is_stopped(lab); n++) {
             int i = t % 2 ? SETTINGS - 1 - n : n;
-            double before = 0, after = 0;
+            double before, after;
+            struct why untold;
             int64_t started = rt_now_ns();
             const char *endpoint = cluster_leader(settings[i].cluster)->endpoint;
-            bool counted = preemptions(endpoint, &before);
+            bool counted = client_preemptions(endpoint, &before, &untold) == 0;
             ok = trials_run_one(lab, &settings[i], "preemption", t, trials, &m[i], why);
-            if (ok && counted && preemptions(endpoint, &after)) {
-                counts[i] += after - before;
-                seconds[i] += (double)(rt_now_ns() - started) / 1e9;
-            }
+            counted = counted && client_preemptions(endpoint, &after, &untold) == 0;
+            per_s[i][t] = counted ? (after - before) * 1e9 / (double)(rt_now_ns() - started) : NAN;
         }
-    for (int i = 0; i < SETTINGS; i++)
-        per_s[i] = seconds[i] > 0 ? counts[i] / seconds[i] : 0;
     return ok || lab_is_stopped(lab);
+}
+
+static int64_t length_ns(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, 1600 * RT_MS);
+}
+static uint32_t trials_of(const struct lab *lab)
+{
+    return (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+}
+
+double preemption_seconds(const struct lab *lab)
+{
+    return (SETTINGS * (double)trials_of(lab) + SETTINGS - 1) * (double)length_ns(lab) / 1e9;
 }
 
 enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why)
@@ -225,9 +246,9 @@ enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why)
                                          "computing, preemption on"},
                              *const ids[] = {"quiet", "off", "on"};
     struct setting settings[SETTINGS];
-    double per_s[SETTINGS];
-    int64_t length = lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, 1600 * RT_MS);
-    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+    double per_s[SETTINGS][TRIALS_MAX];
+    int64_t length = length_ns(lab);
+    uint32_t trials = trials_of(lab);
     double rate = lab->options->rate ? (double)lab->options->rate : RATE;
     // One member on one P, so that the computation has nowhere else to go, as in the article's control plane.
     struct cluster *c = cluster_start(
@@ -246,7 +267,7 @@ enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why)
                      .length_ns = length,
                      .warmup_ns = length / 8},
             .knobs = {{"preempt", i == 1 ? "off" : "on"}, {"debug-burn", i ? burn : "0s"}}};
-    progress_plan(lab, trials_seconds(settings, SETTINGS, trials) + 2 * (double)length / 1e9);
+    progress_plan(lab, preemption_seconds(lab));
     rt_string_printf(&s->setup,
                      "%u member%s%s, an open loop of %.0f puts/s at the leader; inside it a "
                      "goroutine computes for %s at a time without a call. Trials of %.1f s.",

@@ -10,6 +10,7 @@ struct sweep {
     const char *id, *title, *x_label;
     bool log_x;
     const struct column *first; // the column of what is changed
+    const char *note;           // NULL: none
 };
 
 static int64_t sweep_trials(const struct lab *lab)
@@ -18,7 +19,7 @@ static int64_t sweep_trials(const struct lab *lab)
 }
 static int64_t sweep_length_ns(const struct lab *lab)
 {
-    return lab_choose(lab, lab->options->trial_ns, 3 * RT_SECOND, 350 * RT_MS);
+    return lab_choose(lab, lab->options->trial_ns, 3 * RT_SECOND, 300 * RT_MS);
 }
 
 static struct load_spec sweep_load(const struct lab *lab)
@@ -33,6 +34,8 @@ static struct load_spec sweep_load(const struct lab *lab)
 static void show(struct lab *lab, struct section *s, const struct sweep *sweep,
                  const struct measured *m, uint32_t count)
 {
+    if (!m[0].trials)
+        return; // stopped before it began
     const struct column columns[] = {*sweep->first,
                                      {"P50", "ms", true, 2},
                                      {"P99", "ms", true, 2},
@@ -45,6 +48,7 @@ static void show(struct lab *lab, struct section *s, const struct sweep *sweep,
                                  sweep->x_label, "latency, ms");
     struct plot_series *p50 = plot_series(&lab->report, p, "P50"),
                        *p99 = plot_series(&lab->report, p, "P99");
+    t->note = measured_note(lab, sweep->note, m, count);
     p->log_x = sweep->log_x;
     p->log_y = true;
     for (uint32_t i = 0; i < count && m[i].trials; i++) {
@@ -111,8 +115,8 @@ static const double delays_ms[] = {0, 1, 2, 5, 10, 20}, delays_quick[] = {0, 5, 
 static bool sweep_window(struct lab *lab, struct section *s, struct cluster *c, struct why *why)
 {
     static const struct column first = {"MaxInflightMsgs", "", false, 0};
-    static const struct sweep sweep = {"sweep-window", "MaxInflightMsgs", "MaxInflightMsgs (log)",
-                                       true, &first};
+    static const struct sweep sweep = {
+        "sweep-window", "MaxInflightMsgs", "MaxInflightMsgs (log)", true, &first, NULL};
     struct setting settings[POINTS_MAX];
     uint32_t count = POINTS_OF(lab, windows, windows_quick);
     for (uint32_t i = 0; i < count; i++) {
@@ -125,25 +129,36 @@ static bool sweep_window(struct lab *lab, struct section *s, struct cluster *c, 
 
 static bool sweep_size(struct lab *lab, struct section *s, struct cluster *c, struct why *why)
 {
+    enum { BYTES_OF_ONE = 8192 }; // at the table's rate, what a disk can write: else it is the disk
     static const struct column first = {"value", "bytes", false, 0};
-    static const struct sweep sweep = {"sweep-value", "Size of values", "bytes of a value (log)",
-                                       true, &first};
-    struct setting settings[POINTS_MAX];
+    const double *all = lab->options->quick ? sizes_quick : sizes;
     uint32_t count = POINTS_OF(lab, sizes, sizes_quick);
+    struct setting settings[POINTS_MAX];
+    double rate = sweep_load(lab).rate * BYTES_OF_ONE / all[count - 1];
     for (uint32_t i = 0; i < count; i++) {
-        settings[i] = point(lab, c, (lab->options->quick ? sizes_quick : sizes)[i], "");
+        settings[i] = point(lab, c, all[i], "");
         settings[i].load.value_bytes = (uint32_t)settings[i].x;
-        if (settings[i].x > 4096) // a disk's worth a second, else the disk is what is measured
-            settings[i].load.rate = settings[i].load.rate * 4096 / settings[i].x;
+        settings[i].load.rate = rate;
     }
+    const struct sweep sweep = {
+        "sweep-value",
+        "Size of values",
+        "bytes of a value (log)",
+        true,
+        &first,
+        rt_arena_printf(&lab->report.arena,
+                        "All sizes at %.0f puts/s, which the disk can write of "
+                        "the largest.",
+                        rate)};
     return run_sweep(lab, s, &sweep, settings, count, why);
 }
 
 static bool sweep_rate(struct lab *lab, struct section *s, struct cluster *c, struct why *why)
 {
     static const struct column first = {"asked", "puts/s", false, 0};
-    static const struct sweep sweep = {"sweep-rate", "Rate of puts",
-                                       "puts a second that were asked for (log)", true, &first};
+    static const struct sweep sweep = {
+        "sweep-rate", "Rate of puts", "puts a second that were asked for (log)",
+        true,         &first,         NULL};
     struct setting settings[POINTS_MAX];
     uint32_t count = POINTS_OF(lab, rates, rates_quick);
     for (uint32_t i = 0; i < count; i++) {
@@ -156,7 +171,7 @@ static bool sweep_rate(struct lab *lab, struct section *s, struct cluster *c, st
 bool replication_members(struct lab *lab, struct section *s, struct why *why)
 {
     static const struct column first = {"members", "", false, 0};
-    static const struct sweep sweep = {"sweep-members", "Members", "members", false, &first};
+    static const struct sweep sweep = {"sweep-members", "Members", "members", false, &first, NULL};
     static const uint32_t counts[] = {1, 3, 5};
     static const char *const names[] = {"one-member", "three-members", "five-members"};
     struct setting settings[3];
@@ -185,7 +200,7 @@ struct delay {
     const char *followers[3]; // the same, of each follower
 };
 
-/* Every observation of the stage took at least the delay: the lowest step ends above it. */
+/* Every observation of the stage took at least the delay: the lowest step that holds one ends above it. */
 static void check_bound(struct lab *lab, struct section *s, const struct delay *d,
                         const struct measured *m, const char *name, bool of_followers)
 {
@@ -201,11 +216,12 @@ static void check_bound(struct lab *lab, struct section *s, const struct delay *
         const char *whose =
             of_followers ? rt_arena_printf(&lab->report.arena, " of follower %" PRIx64, st->peer)
                          : " of the leader";
-        report_check(&lab->report, s, rt_hdr_bucket_high(b) >= delay_ns,
-                     "%s %s: %s%s took at least that every time (the least: %.3f ms, %" PRIu64
-                     " puts).",
-                     d->knob, m->setting->label, name, whose, (double)rt_hdr_bucket_low(b) / 1e6,
-                     st->counts->count);
+        report_check(
+            &lab->report, s, rt_hdr_bucket_high(b) >= delay_ns,
+            "%s %s: %s%s took at least that every time (the least is in the step from %.3f "
+            "to %.3f ms, %" PRIu64 " puts).",
+            d->knob, m->setting->label, name, whose, (double)rt_hdr_bucket_low(b) / 1e6,
+            (double)rt_hdr_bucket_high(b) / 1e6, st->counts->count);
         seen = true;
     }
     if (!seen)
@@ -262,18 +278,20 @@ bool replication_sweeps(struct lab *lab, struct section *s, struct cluster *c, s
 {
     static const struct column first = {"added", "ms", false, 0};
     static const struct delay fsync = {.sweep = {"sweep-fsync", "Added fsync delay",
-                                                 "ms added to each sync of the log", false, &first},
+                                                 "ms added to each sync of the log", false, &first,
+                                                 NULL},
                                        .knob = "debug-fsync-delay",
                                        .bounded = {"C"},
                                        .followers = {"E.sync"}};
     static const struct delay network = {.sweep = {"sweep-network", "Added network delay",
                                                    "ms added on the way to another member", false,
-                                                   &first},
+                                                   &first, NULL},
                                          .knob = "debug-network-delay",
                                          .followers = {"E.network"}};
-    return sweep_window(lab, s, c, why) && sweep_size(lab, s, c, why) &&
-           sweep_rate(lab, s, c, why) && sweep_delay(lab, s, c, &fsync, why) &&
-           sweep_delay(lab, s, c, &network, why);
+    bool ok =
+        sweep_window(lab, s, c, why) && sweep_size(lab, s, c, why) && sweep_rate(lab, s, c, why);
+    return ok && (lab_is_stopped(lab) ||
+                  (sweep_delay(lab, s, c, &fsync, why) && sweep_delay(lab, s, c, &network, why)));
 }
 
 double replication_sweep_seconds(const struct lab *lab)

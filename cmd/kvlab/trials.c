@@ -16,6 +16,8 @@ static bool set_knobs(const struct setting *s, struct why *why)
     return true;
 }
 
+const char stage_client[] = "as the client saw it", stage_outside[] = "client and network";
+
 static void keep(struct measured *m, const struct load_result *r)
 {
     uint32_t t = m->trials++;
@@ -23,6 +25,8 @@ static void keep(struct measured *m, const struct load_result *r)
                                     r->mean_ms, r->stddev_ms, r->max_ms, r->per_s};
     for (int f = 0; f < FIGURES; f++)
         m->figures[f][t] = values[f];
+    if (t == 0 || r->count < m->least_samples)
+        m->least_samples = r->count;
     size_t count = m->all_count + r->count > ALL_MAX ? ALL_MAX - m->all_count : r->count;
     if (m->all_count + count > m->all_cap) {
         m->all_cap = 2 * (m->all_count + count);
@@ -44,15 +48,88 @@ static bool read_all(struct cluster *c, struct stage_reading **out, struct why *
     return true;
 }
 
-static void add_windows(struct measured *m, struct cluster *c, struct stage_reading **before,
-                        struct stage_reading **after)
+/* The row of a stage, made when it is told of for the first time; NULL: too many. */
+static struct stage_trials *stage_row(struct measured *m, const char *name, uint64_t peer)
 {
+    struct stage_trials *row = (struct stage_trials *)measured_stage(m, name, peer);
+    if (row || m->by_stage_count == MEASURED_STAGES_MAX)
+        return row;
+    row = rt_alloc_zero(sizeof *row);
+    snprintf(row->name, sizeof row->name, "%s", name);
+    row->peer = peer;
+    for (int p = 0; p < STAGE_PARTS; p++)
+        for (uint32_t t = 0; t < TRIALS_MAX; t++)
+            row->ms[p][t] = NAN;
+    m->by_stage[m->by_stage_count++] = row;
+    return row;
+}
+
+static void keep_distribution(struct stage_trials *row, uint32_t t, const struct rt_hdr_counts *c)
+{
+    row->ms[STAGE_MEAN][t] = rt_hdr_mean(c) / 1e6;
+    row->ms[STAGE_P50][t] = (double)rt_hdr_quantile(c, 0.5) / 1e6;
+    row->ms[STAGE_P99][t] = (double)rt_hdr_quantile(c, 0.99) / 1e6;
+}
+
+static void keep_stages(struct measured *m, const struct stage_reading *r,
+                        const struct rt_hdr_counts *total)
+{
+    uint32_t t = m->trials;
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct stage *s = &r->stages[i];
+        struct stage_trials *row = stage_row(m, s->name, s->peer);
+        if (!row)
+            continue;
+        row->on_path = s->on_path && s->peer == 0;
+        if (row->on_path)
+            row->ms[STAGE_WAITED][t] = (double)s->path_ns / (double)total->count / 1e6;
+        if (s->counts == total)
+            row->ms[STAGE_WAITED][t] = rt_hdr_mean(total) / 1e6;
+        if (s->counts->count)
+            keep_distribution(row, t, s->counts);
+    }
+}
+
+/* Only when both counted the same puts: every one of the trial, the warm-up's too. */
+static void keep_client(struct measured *m, const struct load_result *r,
+                        const struct rt_hdr_counts *total)
+{
+    uint32_t t = m->trials;
+    struct stage_trials *outside = stage_row(m, stage_outside, 0),
+                        *client = stage_row(m, stage_client, 0);
+    if (!outside || !client)
+        return;
+    outside->of_client = client->of_client = true;
+    if (r->every->count != total->count)
+        return;
+    keep_distribution(client, t, r->every);
+    client->ms[STAGE_WAITED][t] = rt_hdr_mean(r->every) / 1e6;
+    outside->ms[STAGE_WAITED][t] = (rt_hdr_mean(r->every) - rt_hdr_mean(total)) / 1e6;
+    m->client_ns += r->every->sum_ns;
+    m->client_puts += r->every->count;
+}
+
+/* What the members told of the trial. Returns the leader's window; NULL: there is none. */
+static const struct stage_reading *add_windows(struct measured *m, struct cluster *c,
+                                               struct stage_reading **before,
+                                               struct stage_reading **after,
+                                               const struct load_result *r)
+{
+    const struct stage_reading *leader = NULL;
     for (uint32_t i = 0; i < c->count; i++) {
         if (!before[i] || !after[i] || !stages_subtract(after[i], before[i]))
             continue;
         struct stage_reading **sum = i == c->leader ? &m->stages : &m->followers;
         *sum = stages_merge(*sum, after[i]);
+        if (i == c->leader)
+            leader = after[i];
     }
+    const struct stage *total = leader ? stages_find(leader, "total") : NULL;
+    if (total && total->counts->count) {
+        keep_stages(m, leader, total->counts);
+        keep_client(m, r, total->counts);
+    }
+    return leader;
 }
 
 static bool run_trial(struct lab *lab, const struct setting *s, const char *name,
@@ -67,10 +144,11 @@ static bool run_trial(struct lab *lab, const struct setting *s, const char *name
     bool ok =
         read_all(c, before, why) && (r = load_run(c, &s->load, why)) && read_all(c, after, why);
     if (ok && !lab_is_stopped(lab)) { // one that was cut short is no trial
-        add_windows(m, c, before, after);
+        const struct stage_reading *leader = add_windows(m, c, before, after, r);
         keep(m, r);
         snprintf(file, sizeof file, "%s-%s-%u", name, s->id, m->trials);
-        ok = load_write_raw(lab, r, file, why);
+        ok = load_write_raw(lab, r, file, why) &&
+             (!leader || stages_write_raw(lab, leader, file, why));
     }
     for (uint32_t i = 0; i < c->count; i++) {
         stages_free(before[i]);
@@ -119,6 +197,8 @@ void measured_free(struct measured *m, uint32_t count)
         rt_free(m[i].all_ms);
         stages_free(m[i].stages);
         stages_free(m[i].followers);
+        for (uint32_t k = 0; k < m[i].by_stage_count; k++)
+            rt_free(m[i].by_stage[k]);
     }
 }
 
@@ -133,6 +213,63 @@ struct stat_difference measured_difference(const struct lab *lab, const struct m
     uint32_t pairs = a->trials < b->trials ? a->trials : b->trials;
     return stat_difference_of(a->figures[f], b->figures[f], pairs,
                               (uint64_t)lab->options->seed + (uint64_t)f);
+}
+
+/* ---- Stages ---- */
+
+const struct stage_trials *measured_stage(const struct measured *m, const char *name, uint64_t peer)
+{
+    for (uint32_t i = 0; i < m->by_stage_count; i++)
+        if (m->by_stage[i]->peer == peer && strcmp(m->by_stage[i]->name, name) == 0)
+            return m->by_stage[i];
+    return NULL;
+}
+
+void measured_waited(const struct measured *m, const char *const *names, double *out)
+{
+    for (uint32_t t = 0; t < m->trials; t++) {
+        out[t] = 0;
+        for (int i = 0; names[i]; i++) {
+            const struct stage_trials *row = measured_stage(m, names[i], 0);
+            out[t] += row ? row->ms[STAGE_WAITED][t] : NAN;
+        }
+    }
+}
+
+struct stat_spread measured_waited_spread(const struct measured *m, const char *const *names)
+{
+    double ms[TRIALS_MAX];
+    measured_waited(m, names, ms);
+    return stat_spread_of(ms, m->trials);
+}
+
+struct stat_difference measured_waited_difference(const struct lab *lab, const struct measured *a,
+                                                  const struct measured *b,
+                                                  const char *const *names)
+{
+    double from[TRIALS_MAX], to[TRIALS_MAX];
+    measured_waited(a, names, from);
+    measured_waited(b, names, to);
+    return stat_difference_of(from, to, a->trials < b->trials ? a->trials : b->trials,
+                              (uint64_t)lab->options->seed);
+}
+
+/* ---- Forms ---- */
+
+const char *measured_note(struct lab *lab, const char *note, const struct measured *m,
+                          uint32_t count)
+{
+    enum { P99_SAMPLES = 100 };
+    size_t least = SIZE_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        if (m[i].trials && m[i].least_samples < least)
+            least = m[i].least_samples;
+    if (least >= P99_SAMPLES)
+        return note;
+    return rt_arena_printf(&lab->report.arena,
+                           "%s%sA trial had as few as %zu samples; of fewer than %d the P99 is the "
+                           "slowest of all.",
+                           note ? note : "", note ? " " : "", least, P99_SAMPLES);
 }
 
 void measured_cdf(struct measured *m, struct plot_series *s)

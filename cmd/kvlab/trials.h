@@ -30,11 +30,29 @@ enum figure {
     FIGURES
 };
 
+/* What the leader told of one stage, its own or of a follower, trial by trial; NAN where it told nothing.
+ * WAITED: what the mean put waited for in it; the total's is its mean. */
+enum stage_part { STAGE_WAITED, STAGE_MEAN, STAGE_P50, STAGE_P99, STAGE_PARTS };
+struct stage_trials {
+    char name[32];
+    uint64_t peer; // 0: the leader's own
+    bool on_path, of_client;
+    double ms[STAGE_PARTS][TRIALS_MAX];
+};
+/* Two rows beside the stages: what the client saw of the same puts, and what of it is not the server's. */
+extern const char stage_client[], stage_outside[];
+
+enum { MEASURED_STAGES_MAX = STAGES_MAX + 2 };
 struct measured {
     const struct setting *setting;
-    uint32_t trials;                     // that are complete
-    double figures[FIGURES][TRIALS_MAX]; // ms; RATE: a second
-    double *all_ms;                      // of all trials, sorted by measured_sort
+    uint32_t trials;                                    // that are complete
+    double figures[FIGURES][TRIALS_MAX];                // ms; RATE: a second
+    size_t least_samples;                               // of one trial
+    struct stage_trials *by_stage[MEASURED_STAGES_MAX]; // in the order they were told
+    uint32_t by_stage_count;
+    int64_t client_ns; // the sum of what the client saw, of the puts that `stages` counts
+    uint64_t client_puts;
+    double *all_ms; // of all trials, sorted by measured_sort
     size_t all_count, all_cap;
     bool is_sorted;
     struct stage_reading *stages;    // of the leader, all trials added up; NULL: not told
@@ -56,6 +74,20 @@ struct stat_spread measured_spread(const struct measured *m, enum figure f);
 /* b against a, over the pairs both have. */
 struct stat_difference measured_difference(const struct lab *lab, const struct measured *a,
                                            const struct measured *b, enum figure f);
+/* NULL: never told. */
+const struct stage_trials *measured_stage(const struct measured *m, const char *name,
+                                          uint64_t peer);
+/* Of each trial, what the mean put waited for in these stages together (names, NULL at the end), or NAN,
+ * in out[0] to out[m->trials - 1]. */
+void measured_waited(const struct measured *m, const char *const *names, double *out);
+/* Its spread, and b against a in it, over the pairs that know it. */
+struct stat_spread measured_waited_spread(const struct measured *m, const char *const *names);
+struct stat_difference measured_waited_difference(const struct lab *lab, const struct measured *a,
+                                                  const struct measured *b,
+                                                  const char *const *names);
+/* A table's note (NULL: none), and what has to be said of P99 when a trial had few samples. */
+const char *measured_note(struct lab *lab, const char *note, const struct measured *m,
+                          uint32_t count);
 /* A curve of the cumulative distribution, up to 1 - 1/count, on points that a log axis shows evenly. */
 void measured_cdf(struct measured *m, struct plot_series *s);
 double stage_mean_ms(const struct stage *s);

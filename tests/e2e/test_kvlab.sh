@@ -85,11 +85,38 @@ same "... and nothing stayed behind on any member" "$(grep -cE 'holds: When the 
 holds "... as the members' own detectors say" "$out" "holds: No member.s detector reports a leak"
 same "... which looked at all three, twice" "$(grep -cE '^(at rest|watch streams come and go),"?m[123].*,[0-9]+,[0-9]+,0,' "$dir/leak/tables/leak-detector.csv")" 6
 
+# Two loads in their shortest form: what is said needs no pairs, what is checked must hold.
+out=$("$KVLAB" replication --quick --trials 1 --trial-length 200ms --rate 1000 --out "$dir/replication" 2>&1); code=$?
+same "a short replication run ends well" "$code" 0
+tables=$dir/replication/tables
+holds "... with the article's figures beside ours" "$(cat "$tables/replication-article.csv" 2>&1)" '^P50,2\.1,3\.8,'
+holds "... and the stages that the article says grow" "$(cat "$tables/replication-article.csv" 2>&1)" '^"E, waited for by the mean put",,,grows,[0-9.]+,'
+holds "... with the client's part beside the stages" "$(cat "$tables/replication-stages.csv" 2>&1)" '^client and network,[0-9.]+,'
+holds "... with pairs on slower disks" "$(cat "$tables/replication-disks.csv" 2>&1)" '^20,[0-9.]+,'
+holds "... with stages that add up" "$out" 'holds: window 1, sync 5ms: the stages on the critical path add up'
+holds "... with the delays as lower bounds" "$out" 'holds: debug-fsync-delay 20ms: E\.sync of follower [0-9a-f]+ took at least that every time'
+holds "... calling nothing a difference" "$out" '1 pairs are too few'
+holds "... and the stages of every trial kept" "$(cat "$dir/replication/raw/replication-both-1-stages.csv" 2>&1)" '^C,0,path_ns,,,[0-9]+$'
+out=$("$KVLAB" preemption --trials 1 --trial-length 500ms --out "$dir/preemption" 2>&1); code=$?
+same "a short preemption run ends well" "$code" 0
+holds "... telling nothing of the tail by one pair" "$out" 'is not told by 1 and 1 pairs'
+holds "... with preemptions as a spread" "$(cat "$dir/preemption/tables/preemption.csv" 2>&1)" 'preemptions low \(a second\)'
+holds "... saying what P99 is of few puts" "$out$(cat "$dir/preemption/report.html" 2>&1)" 'A trial had as few as [0-9]+ samples'
+
 if [ -x "$B/tests/bench/runtime/defers" ]; then
     out=$("$KVLAB" defer --trials 2 --out "$dir/defer" 2>&1); code=$?
     same "defer ends well" "$code" 0
     holds "... with the article's figure beside ours" "$(cat "$dir/defer/tables/defer-article.csv")" '^"?1,000 defers"?,428,96,'
     same "... and every run kept" "$(grep -c '^list,[12],thousand,' "$dir/defer/raw/defer.csv")" 2
+    # short NAME CSV REGEX WORD...: one round of an experiment whose programs check their own work
+    short() {
+        local name=$1 csv=$2 regex=$3; shift 3
+        "$KVLAB" "$name" --trials 1 "$@" --out "$dir/$name" >"$dir/out" 2>"$dir/err"; same "$name ends well" $? 0
+        holds "... with its table" "$(cat "$dir/$name/tables/$csv.csv" 2>&1)" "$regex"
+    }
+    short steal steal '^stealing on,[0-9.]+,'
+    short allocator allocator-article '^16 KiB by 16 at once,124,8\.3,' --quick
+    short gc gc '^stop the world,[0-9.]+,' --trial-length 1s
 else
     out=$("$KVLAB" defer --out "$dir/defer" 2>&1); code=$?
     same "defer without its program is skipped, not failed" "$code" 0
@@ -107,6 +134,14 @@ holds "Ctrl-C: run.json, too" "$(cat "$dir/stopped/run.json" 2>&1)" '"interrupte
 [ -s "$dir/stopped/tables/watch.csv" ] && pass "Ctrl-C: what was measured is there" || fail "Ctrl-C: what was measured is there"
 same "Ctrl-C: no member is left" "$(pgrep -f "$dir/stopped" | wc -l)" 0
 
+# Ctrl-C in the first sweep: of those that never began there is no table with nothing in it.
+"$KVLAB" replication --quick --trials 2 --trial-length 100ms --out "$dir/stopped2" >"$dir/out" 2>"$dir/err" &
+lab=$!
+for _ in $(seq 600); do grep -q 'sweep-window: 8, 1 of' "$dir/err" && break; sleep 0.1; done
+kill -INT $lab; wait $lab
+same "Ctrl-C in a sweep: exit status" $? 130
+same "Ctrl-C in a sweep: no table is empty" "$(for f in "$dir"/stopped2/tables/*.csv; do [ "$(wc -l <"$f")" -gt 1 ] || echo "$f"; done)" ""
+
 # A member that dies.
 "$KVLAB" watch --streams 50 --trials 60 --trial-length 2s --out "$dir/dead" >"$dir/out" 2>"$dir/err" &
 lab=$!
@@ -115,5 +150,6 @@ kill -KILL "$(pgrep -f "kvd --name m1 --data-dir $dir/dead")"; wait $lab
 same "a dead member: exit status" $? 1
 holds "a dead member: its end is told" "$(cat "$dir/err")" 'member m1 of watch ended with status 137; the end of m1.log:'
 holds "a dead member: with its last lines" "$(cat "$dir/err")" '"level":'
+holds "a dead member: more of its log is in the report" "$(cat "$dir/dead/tables/watch-end.csv" 2>&1)" 'level'
 holds "a dead member: the report says that the experiment failed" "$(cat "$dir/dead/report.html" 2>&1)" 'This experiment failed'
 [ "$failures" -eq 0 ]

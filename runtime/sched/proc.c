@@ -494,13 +494,19 @@ FIBER_ENDS void goroutine_main(void)
 
 /* ---- starting ---- */
 
+__attribute__((noinline)) static void wake_for_more(struct p *p)
+{
+    if (!load_relaxed(&sched.no_steals) &&
+        runq_len(&p->ring) + runq_len(&p->urgent) + (load_relaxed(&p->next) != NULL) > 1)
+        idle_wake_one();
+}
+
 /* One G alone is run by our own M at its next turn, sooner than anybody could be woken; and a solo P
  * has nobody to wake. */
 static inline void wake_for_what_stays(struct p *p)
 {
-    if (!is_solo() && !load_relaxed(&sched.no_steals) &&
-        runq_len(&p->ring) + runq_len(&p->urgent) + (load_relaxed(&p->next) != NULL) > 1)
-        idle_wake_one();
+    if (!is_solo() && (!runq_is_empty(&p->ring) || p->asks_more))
+        wake_for_more(p);
 }
 
 static uint64_t new_id(struct p *p)
@@ -687,20 +693,24 @@ static inline __attribute__((always_inline)) void queue(struct g *self, struct g
 
 void life_queue(struct g *gp) { queue(g_here(), gp); }
 
-/* Where nothing is unusual, by a goroutine, into an empty `next`. False: nothing was done. */
+/* Where nothing is unusual but the number of Ps, by a goroutine, into an empty `next`. False: nothing
+ * was done. */
 static inline __attribute__((always_inline)) bool ready_usual(struct g *self, struct g *gp)
 {
-    if (unlikely(load_relaxed(&sched_unusual) || !self || load_relaxed(&gp->parking) != PARKED ||
-                 gp->goes_round))
+    uint32_t unusual = load_relaxed(&sched_unusual);
+    if (unlikely((unusual & ~(uint32_t)UNUSUAL_MANY_PS) || !self ||
+                 load_acquire(&gp->parking) != PARKED || gp->goes_round))
         return false;
-    struct p *p = sched.ps;
+    struct m *m = likely(unusual == 0) ? m_solo() : self->m;
+    struct p *p = likely(unusual == 0) ? sched.ps : m->p;
     if (unlikely(load_relaxed(&p->next)))
         return false;
-    // (B) for the only P: nobody else readies it, and who holds its stack is seen by spill.h's (C).
+    // (B) of who is PARKED: nobody else readies it, and who holds its stack is seen by spill.h's (C).
     store_relaxed(&gp->parking, NOT_PARKED);
     store_relaxed(&gp->status, G_RUNNABLE);
-    trace_count_ready(m_solo(), gp);
+    trace_count_ready(m, gp);
     store_release(&p->next, gp);
+    wake_for_what_stays(p);
     return true;
 }
 

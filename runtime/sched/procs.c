@@ -89,8 +89,8 @@ static void put_idle(struct p *p)
     spin_unlock(&sched.idle_lock);
 }
 
-/* A solo P's short ways rest on a barrier that others can have it pass: spill.h, (C). */
-static bool may_be_solo(void)
+/* The short ways of a ready rest on a barrier that others can have a P pass: spill.h, (C). */
+static bool has_barrier(void)
 {
 #ifdef RT_TSAN
     return false;
@@ -99,7 +99,12 @@ static bool may_be_solo(void)
 #endif
 }
 
-static void set_many(bool many) { set_unusual(UNUSUAL_MANY_PS, many || !may_be_solo()); }
+static void set_many(bool many)
+{
+    bool barrier = has_barrier();
+    set_unusual(UNUSUAL_NO_BARRIER, !barrier);
+    set_unusual(UNUSUAL_MANY_PS, many || !barrier);
+}
 
 void procs_make(unsigned count)
 {

@@ -9,8 +9,8 @@
  * meanwhile sees either the right bytes or a trap, and the trap (fault.c) brings the stack back. With
  * private memory a write could fall between copy and guard, and be lost. Needs guards on shared
  * memory, Linux 6.15; without them, and where a stack must stay as it is for the tools
- * (AddressSanitizer, ThreadSanitizer) or nothing is parked for real (a simulated world), spilling is
- * off and spill_why says so.
+ * (AddressSanitizer, ThreadSanitizer, valgrind) or nothing is parked for real (a simulated world),
+ * spilling is off and spill_why says so.
  *
  * Who may spill, and how ready races with it. Each slot has a lock (in a table of its own) and its G
  * a mark, `away`. The spiller
@@ -18,9 +18,9 @@
  *     2. (C) CAS parking: PARKED -> PARKED, acquire and release, a change to the same. If it fails,
  *        somebody has the G: clears `away`, gives up. If it succeeds, whatever takes the word out
  *        of PARKED ((B) of gmp.h) comes later. A locked instruction sees what came before, so who
- *        is about to run the G sees `away`. A solo P's plain store is followed by its look at
- *        `away`: had it looked before 1, the store would have been seen here, for the barrier came
- *        between;
+ *        is about to run the G sees `away`. So does he after a plain store (proc.c, ready_usual):
+ *        had he, who made the store or was given the G by who made it, looked at `away` before 1,
+ *        the store would have been seen here, for his barrier came between;
  *     3. looks at what the G waits for (written before it parked), spills, releases the lock.
  * Who is about to run a G (life_switch_in) looks at `away`, and if it is set takes the lock and puts
  * the stack back. So between 2 and the release nobody can run it, however often it is readied; a G
@@ -51,7 +51,7 @@ enum {
 /* ---- of a run ---- */
 
 /* What this run's options and KVD_SPILL ask for: is a memory file wanted? Then stack.c makes one, or
- * says why it cannot. Called in this order: wanted, refuse perhaps, start, stop. */
+ * says why it cannot ("off: ..."). Called in this order: wanted, refuse perhaps, start, stop. */
 bool spill_is_wanted(void);
 void spill_refuse(const char *why);
 /* 0 or -errno: no room for the table of slots. */
@@ -62,7 +62,7 @@ void spill_stop(void);
 void spill_run(void);
 void spill_break(void);
 
-/* Is this run one that can spill, and if not, why not, in a few words. spill_after_ns: how long a
+/* Is this run one that can spill; the same and why, in a few words. spill_after_ns: how long a
  * goroutine is parked before; RT_FOREVER: never; 0: at every park, before its P does anything else.
  * Context: any thread. */
 bool spill_is_able(void);

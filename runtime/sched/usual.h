@@ -14,12 +14,13 @@
 
 enum {
     UNUSUAL_MANY_PS = 1,
-    UNUSUAL_TRACED = 2,    // inspect/trace.h
-    UNUSUAL_LOOKING = 4,   // stop.h: who is about to run is shown first
-    UNUSUAL_BIRTHS = 8,    // stop.h: and who is born
-    UNUSUAL_SPILLING = 16, // spill.h: at every park
-    UNUSUAL_WORLD = 32,    // simulated: it chooses who runs
-    UNUSUAL_YIELDS = 64,   // at random, in runtime calls
+    UNUSUAL_TRACED = 2,       // inspect/trace.h
+    UNUSUAL_LOOKING = 4,      // stop.h: who is about to run is shown first
+    UNUSUAL_BIRTHS = 8,       // stop.h: and who is born
+    UNUSUAL_SPILLING = 16,    // spill.h: at every park
+    UNUSUAL_WORLD = 32,       // simulated: it chooses who runs
+    UNUSUAL_YIELDS = 64,      // at random, in runtime calls
+    UNUSUAL_NO_BARRIER = 128, // nobody can have others pass a barrier: spill.h, (C)
 };
 extern _Atomic uint32_t sched_unusual __attribute__((visibility("hidden")));
 

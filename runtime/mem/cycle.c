@@ -283,7 +283,7 @@ void gc_wait_cycle(void)
     if (load_relaxed(&gc.wanted) < mine)
         store_relaxed(&gc.wanted, mine);
     gc_kick();
-    while (gc.ended < mine)
+    while (load_relaxed(&gc.ended) < mine)
         rt_cond_wait(&gc.cycle_ended, &gc.lock, RT_FOREVER);
     rt_mutex_unlock(&gc.lock);
 }
@@ -301,7 +301,7 @@ static void cycle(void)
     if (!done)
         sched_park(NULL, NULL, PARK_FOREVER); // the run is ending
     rt_mutex_lock(&gc.lock);
-    gc.ended++;
+    count_up(&gc.ended, 1);
     rt_cond_broadcast(&gc.cycle_ended);
     rt_mutex_unlock(&gc.lock);
     quiet_begin();

@@ -12,7 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_PERCENT = 100, ARRAY_MAX_BYTES_SHIFT = 40, PINS_FIRST = 64 };
+enum {
+    DEFAULT_PERCENT = 100,
+    ARRAY_MAX_BYTES_SHIFT = 40,
+    PINS_FIRST = 64,
+    CLEAR_AT_ONCE_BYTES = 256 << 10,
+    ROOTS_AT_ONCE = 1024, // slots and places of pins that are looked at under one hold of the lock
+};
 
 struct gc gc;
 
@@ -32,6 +38,15 @@ static int percent_at_start(void)
         return -1;
     bool good = text && rt_parse_u64(text, &percent) == 0 && percent <= 100000;
     return good ? (int)percent : DEFAULT_PERCENT;
+}
+
+/* A goroutine was clearing a large block when the run ended. */
+static bool give_abandoned(struct span *s, void *arg)
+{
+    (void)arg;
+    if (load_relaxed(&s->kind) == SPAN_MANAGED)
+        heap_give(s);
+    return true;
 }
 
 /* No goroutine runs any more: everything goes. */
@@ -54,6 +69,7 @@ static void at_end(void)
     store_relaxed(&gc.phase, GC_OFF);
     store_relaxed(&gc.mode, RT_GC_MODES); // for the sweep: nothing is marked
     gc_sweep_all(false);
+    heap_each_span(give_abandoned, NULL);
     rt_hdr_free(gc.stops);
     rt_hdr_free(gc.holds);
     rt_free(gc.roots);
@@ -188,25 +204,32 @@ __attribute__((noinline)) static bool refill(uintptr_t header, unsigned class, b
     return true;
 }
 
+/* Others have their turns meanwhile: megabytes take milliseconds. */
+static void clear(struct span *s)
+{
+    for (size_t at = 0; at < s->large_bytes; at += CLEAR_AT_ONCE_BYTES) {
+        size_t left = s->large_bytes - at;
+        memset((char *)s->start + at, 0, left < CLEAR_AT_ONCE_BYTES ? left : CLEAR_AT_ONCE_BYTES);
+        g_check_preempt();
+    }
+}
+
 __attribute__((noinline)) static void *new_large(uintptr_t header, size_t bytes, bool noscan)
 {
     if (!gc_pace_allocate(bytes))
         return NULL;
-    struct gc_p *pc = gc_here();
     struct span *s = central_managed_large(bytes, noscan);
     if (!s)
         return NULL;
-    uintptr_t *object = (uintptr_t *)s->start;
-    store_release((_Atomic uintptr_t *)object, header);
-    bool marked = pc->marks && load_relaxed(&s->sweep_gen) == pc->mark_gen;
-    if (marked && span_mark(s, 0) && load_relaxed(&gc.alloc_grey) && !noscan)
-        gc_p_push_grey(pc, object);
+    if (!s->zeroed)
+        clear(s);
+    // It may be another P and another generation by now. Nothing lies in the span yet: no marks that
+    // a sweep would have to turn into anything.
+    store_relaxed(&s->sweep_gen, heap_sweep_gen());
+    void *object = make(gc_here(), s, 0, header);
     atomic_fetch_add(&gc.added_bytes, (int64_t)s->large_bytes);
-    count_up(&pc->allocated_bytes, s->large_bytes);
-    count_up(&pc->allocated_objects, 1);
-    if (s->place == SPAN_OWNED)
-        central_managed_give(s);
-    return object + 1;
+    central_managed_give(s);
+    return object;
 }
 
 static inline void *new_small(uintptr_t header, size_t bytes, bool noscan)
@@ -355,7 +378,14 @@ static void pins_resize_locked(uint32_t cap)
     rt_free(old);
 }
 
-/* Take the place out and close the gap: whoever comes behind it in its run moves up. */
+static void grey_pinned(uintptr_t *object)
+{
+    void *pointer = object + 1;
+    grey_slots(&pointer, 1);
+}
+
+/* Take the place out and close the gap: whoever comes behind it in its run moves up, perhaps to where
+ * gc_each_root has been already. */
 static void pin_remove_locked(struct gc_pin *pin)
 {
     uint32_t at = (uint32_t)(pin - gc.pins), mask = gc.pin_cap - 1;
@@ -364,6 +394,7 @@ static void pin_remove_locked(struct gc_pin *pin)
         struct gc_pin moved = gc.pins[i];
         gc.pins[i] = (struct gc_pin){NULL, 0};
         *pin_place(gc.pins, gc.pin_cap, moved.object) = moved;
+        grey_pinned(moved.object);
     }
     gc.pin_count--;
 }
@@ -410,19 +441,80 @@ void rt_gc_unpin(void *pointer)
     g_nopreempt_end();
 }
 
+/* How far gc_each_root is. */
+struct root_walk {
+    void (*slot)(void **slot, void *arg);
+    void (*pin)(uintptr_t *header, void *arg);
+    void *arg;
+    uint32_t root; // those from here on were seen
+    void **slots;  // of the one before them, which is under way; NULL: none
+    size_t done;   // of its slots
+    uint32_t place, pin_cap;
+};
+
+/* False: there are no more. */
+static bool roots_locked(struct root_walk *w)
+{
+    for (unsigned budget = ROOTS_AT_ONCE; budget > 0; budget--) {
+        if (w->root > gc.root_count)
+            w->root = gc.root_count;
+        if (w->root == 0)
+            return false;
+        const struct gc_root *r = &gc.roots[w->root - 1];
+        if (r->slots != w->slots) { // the next one, or one that came to this place
+            w->slots = r->slots;
+            w->done = 0;
+        }
+        if (w->done < r->count)
+            w->slot(&r->slots[w->done++], w->arg);
+        if (w->done >= r->count) {
+            w->root--;
+            w->slots = NULL;
+        }
+    }
+    return true;
+}
+
+static bool pins_locked(struct root_walk *w)
+{
+    if (w->pin_cap != gc.pin_cap) { // they have other places now; the table only grows
+        w->pin_cap = gc.pin_cap;
+        w->place = 0;
+    }
+    for (unsigned budget = ROOTS_AT_ONCE; budget > 0 && w->place < gc.pin_cap; budget--) {
+        uintptr_t *object = gc.pins[w->place++].object;
+        if (object)
+            w->pin(object, w->arg);
+    }
+    return w->place < gc.pin_cap;
+}
+
+static void in_batches(struct root_walk *w, bool (*batch_locked)(struct root_walk *w))
+{
+    bool more;
+    do {
+        g_nopreempt_begin();
+        spin_lock(&gc.root_lock);
+        more = batch_locked(w);
+        spin_unlock(&gc.root_lock);
+        g_nopreempt_end(); // others have their turns
+    } while (more);
+}
+
+/* Nothing is missed that was registered before and still is, although others come and go between two
+ * batches:
+ * - Roots are seen from the last to the first. A root changes its place only when one before it goes and
+ *   it is the last: then it moves to the front, where it is seen (again). One that goes while it is
+ *   under way, and one that comes, has its slots greyed by who takes or adds it (grey_slots), since
+ *   all know the barrier.
+ * - A pin changes its place when another one goes: then it is greyed by who moves it. When the table
+ *   grows all are seen again. One that comes or goes is greyed by its caller. */
 void gc_each_root(void (*slot)(void **slot, void *arg), void (*pin)(uintptr_t *header, void *arg),
                   void *arg)
 {
-    g_nopreempt_begin();
-    spin_lock(&gc.root_lock);
-    for (uint32_t i = gc.root_count; i-- > 0;)
-        for (size_t k = 0; k < gc.roots[i].count; k++)
-            slot(&gc.roots[i].slots[k], arg);
-    for (uint32_t i = 0; i < gc.pin_cap; i++)
-        if (gc.pins[i].object)
-            pin(gc.pins[i].object, arg);
-    spin_unlock(&gc.root_lock);
-    g_nopreempt_end();
+    struct root_walk w = {.slot = slot, .pin = pin, .arg = arg, .root = UINT32_MAX};
+    in_batches(&w, roots_locked);
+    in_batches(&w, pins_locked);
 }
 
 /* ---- settings ---- */
@@ -481,6 +573,7 @@ void rt_gc_stats(struct rt_gc_stats *out)
     *out = (struct rt_gc_stats){
         .mode = rt_gc_get_mode(),
         .percent = load_relaxed(&gc.percent),
+        .cycles = load_acquire(&gc.ended),
         .cycles_forced = load_relaxed(&gc.cycles_forced),
         .heap_live_bytes = (uint64_t)gc_heap_bytes(),
         .heap_goal_bytes = goal == INT64_MAX ? 0 : (uint64_t)goal,
@@ -508,9 +601,6 @@ void rt_gc_stats(struct rt_gc_stats *out)
         out->barrier_shades += load_relaxed(&pc->shades);
         out->assists += load_relaxed(&pc->assists);
     }
-    rt_mutex_lock(&gc.lock);
-    out->cycles = gc.ended;
-    rt_mutex_unlock(&gc.lock);
     g_nopreempt_begin();
     spin_lock(&gc.root_lock);
     out->roots = gc.root_count;

@@ -57,7 +57,8 @@ struct gc {
     // cycle.c
     struct rt_mutex lock; // started, ended; where waiting for a cycle begins
     struct rt_cond cycle_ended;
-    uint64_t started, ended; // lock
+    uint64_t started;        // lock
+    _Atomic uint64_t ended;  // lock; read without
     _Atomic uint64_t wanted; // a cycle with at least this number is to run
     _Atomic bool kicked;
     struct rt_sem kick;
@@ -115,8 +116,9 @@ struct gc_p *gc_p_of(unsigned p);
 void gc_start_once(void);
 /* Give p's spans back, in order to be swept.  Context: who has P number p. */
 void gc_p_give_spans(struct gc_p *pc);
-/* Call visit for each root slot and each pinned object's header. No lock is held meanwhile for longer
- * than a batch; what comes while it goes is greyed by who adds it. */
+/* Call slot for each root slot and pin for each pinned object's header. No lock is held for longer than
+ * a batch; what comes or goes meanwhile is greyed by who adds or takes it, so every P knows the barrier,
+ * or the world is stopped.  Context: goroutine; may be preempted. */
 void gc_each_root(void (*slot)(void **slot, void *arg), void (*pin)(uintptr_t *header, void *arg),
                   void *arg);
 
@@ -140,7 +142,8 @@ void gc_p_push_grey(struct gc_p *pc, uintptr_t *header);
 /* Make grey objects black until there are none that others can see. `polite`: stop for others now and
  * then.  Context: the collector. */
 void gc_drain(bool polite);
-/* The same for about so many bytes. How many it were.  Context: goroutine; never parks. */
+/* The same for about so many bytes, looking at no more than is usual for them; big objects are left to
+ * the collector. How many it were.  Context: goroutine; never parks. */
 int64_t gc_drain_some(int64_t bytes);
 void gc_free_chunks(void);
 

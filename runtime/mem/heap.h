@@ -5,6 +5,7 @@
 
 struct span_list {
     struct span *first, *last;
+    size_t count;
 };
 
 static inline void span_list_remove(struct span_list *l, struct span *s)
@@ -12,6 +13,7 @@ static inline void span_list_remove(struct span_list *l, struct span *s)
     *(s->prev ? &s->prev->next : &l->first) = s->next;
     *(s->next ? &s->next->prev : &l->last) = s->prev;
     s->next = s->prev = NULL;
+    l->count--;
 }
 
 static inline void span_list_push(struct span_list *l, struct span *s) // in front
@@ -20,6 +22,7 @@ static inline void span_list_push(struct span_list *l, struct span *s) // in fro
     s->next = l->first;
     *(l->first ? &l->first->prev : &l->last) = s;
     l->first = s;
+    l->count++;
 }
 
 /* Reserve the range and its tables; once, by whoever comes first. rt_fatal when even a small range is

@@ -13,7 +13,8 @@
 enum {
     AHEAD = 16,           // a power of two
     CHECK_EVERY = 64,     // objects between two looks whether somebody waits
-    SLOTS_AT_ONCE = 2048, // of a big array, the same
+    SLOTS_AT_ONCE = 2048, // of a big object, the same
+    LOOK_BYTES = 24,      // what an object or a slot that is looked into counts for, marked or not
     SPARE_MAX = 256,
 };
 
@@ -211,6 +212,9 @@ struct marker {
     uintptr_t *ahead[AHEAD]; // asked for, not looked into yet; NULL: nothing
     uint32_t turn;
     bool polite;
+    bool helps;            // a goroutine that allocates: it leaves what is big to the collector
+    struct gc_chunk *left; // that
+    uint64_t looks;        // objects and slots looked into
 };
 
 static void let_others(struct marker *m)
@@ -219,41 +223,47 @@ static void let_others(struct marker *m)
     g_check_preempt();
 }
 
-static void look_into_array(struct marker *m, uintptr_t *object, uintptr_t header)
+static inline void look_at_slot(struct marker *m, uintptr_t at)
+{
+    uintptr_t p = load_relaxed((_Atomic uintptr_t *)at);
+    if (p)
+        gc_grey(&m->greyer, p);
+}
+
+/* An array, or an object of very many slots. */
+static void look_into_big(struct marker *m, uintptr_t *object, uintptr_t header)
 {
     const struct rt_gc_type *type = gc_type_of(header);
     size_t n = gc_elements_of(object, header), until_check = SLOTS_AT_ONCE;
-    uintptr_t at = (uintptr_t)object + GC_HEADER_BYTES;
-    for (size_t i = 0; i < n; i++, at += type->size_bytes) {
-        for (uint32_t k = 0; k < type->pointer_count; k++) {
-            uintptr_t p = load_relaxed((_Atomic uintptr_t *)(at + type->pointers[k]));
-            if (p)
-                gc_grey(&m->greyer, p);
-        }
-        if (until_check > type->pointer_count) {
-            until_check -= type->pointer_count;
-        } else {
-            until_check = SLOTS_AT_ONCE;
-            if (m->polite)
-                let_others(m);
-        }
+    if (m->helps && n * type->pointer_count > SLOTS_AT_ONCE) {
+        push(&m->left, object);
+        return;
     }
+    m->looks += n * type->pointer_count;
+    uintptr_t at = (uintptr_t)object + GC_HEADER_BYTES;
+    for (size_t i = 0; i < n; i++, at += type->size_bytes)
+        for (uint32_t k = 0; k < type->pointer_count; k++) {
+            look_at_slot(m, at + type->pointers[k]);
+            if (--until_check == 0) {
+                until_check = SLOTS_AT_ONCE;
+                if (m->polite)
+                    let_others(m);
+            }
+        }
 }
 
 static inline void look_into(struct marker *m, uintptr_t *object)
 {
     uintptr_t header = load_relaxed((_Atomic uintptr_t *)object);
-    if (header & GC_IS_ARRAY) {
-        look_into_array(m, object, header);
+    const struct rt_gc_type *type = gc_type_of(header);
+    m->looks++;
+    if (header & GC_IS_ARRAY || type->pointer_count > SLOTS_AT_ONCE) {
+        look_into_big(m, object, header);
         return;
     }
-    const struct rt_gc_type *type = gc_type_of(header);
-    const char *at = (const char *)object + GC_HEADER_BYTES;
-    for (uint32_t k = 0; k < type->pointer_count; k++) {
-        uintptr_t p = load_relaxed((_Atomic uintptr_t *)(at + type->pointers[k]));
-        if (p)
-            gc_grey(&m->greyer, p);
-    }
+    m->looks += type->pointer_count;
+    for (uint32_t k = 0; k < type->pointer_count; k++)
+        look_at_slot(m, (uintptr_t)object + GC_HEADER_BYTES + type->pointers[k]);
 }
 
 /* The newest object at hand; NULL: nothing that we can see. Depth first keeps the chunks few. */
@@ -297,6 +307,8 @@ static void marker_done(struct marker *m)
     for (uint32_t i = 0; i < AHEAD; i++)
         if (m->ahead[i])
             push(&m->greyer.out, m->ahead[i]);
+    if (m->left)
+        chunk_share(m->left);
     if (m->in && m->in->count > 0)
         chunk_share(m->in);
     else if (m->in)
@@ -313,10 +325,13 @@ void gc_drain(bool polite)
     marker_done(&m);
 }
 
+/* Bounded by what it looks at as well: there may be thousands of objects whose pointers lead to none
+ * that is white. */
 int64_t gc_drain_some(int64_t bytes)
 {
-    struct marker m = {.polite = false};
-    while (m.greyer.bytes < (uint64_t)bytes && step(&m))
+    struct marker m = {.helps = true};
+    uint64_t most = (uint64_t)bytes;
+    while (m.greyer.bytes < most && m.looks * LOOK_BYTES < most && step(&m))
         ;
     int64_t did = (int64_t)m.greyer.bytes;
     marker_done(&m);

@@ -38,17 +38,17 @@ static struct managed *lists_of(const struct span *s)
     return &managed.lists[s->class][s->noscan];
 }
 
-/* All of `from` behind `to`. Returns how many. */
+/* All of `from` behind `to`. Returns how many. Nobody goes through them: there may be a hundred
+ * thousand, and whoever wants a span waits for the lock. */
 static size_t list_move(struct span_list *to, struct span_list *from)
 {
-    size_t count = 0;
-    for (struct span *s = from->first; s; s = s->next)
-        count++;
+    size_t count = from->count;
     if (count == 0)
         return 0;
     from->first->prev = to->last;
     *(to->last ? &to->last->next : &to->first) = from->first;
     to->last = from->last;
+    to->count += count;
     *from = (struct span_list){0};
     return count;
 }
@@ -178,12 +178,8 @@ struct span *central_managed_large(size_t bytes, bool noscan)
         return NULL;
     uint32_t pages = (uint32_t)((bytes + SPAN_PAGE_BYTES - 1) / SPAN_PAGE_BYTES);
     struct span *s = heap_take(pages ? pages : 1, HEAP_ALIGN_NONE, 0, SPAN_MANAGED, noscan);
-    if (!s)
-        return NULL;
-    if (!s->zeroed)
-        memset((void *)s->start, 0, s->large_bytes);
-    store_relaxed(&s->sweep_gen, heap_sweep_gen());
-    span_managed_commit(s, 0);
+    if (s)
+        store_relaxed(&s->sweep_gen, heap_sweep_gen());
     return s;
 }
 

@@ -170,9 +170,10 @@ void heap_sweep_gen_raise(void);
 struct span *central_managed_take(unsigned class, bool noscan);
 /* Give it back, full or not.  Context: its owner. */
 void central_managed_give(struct span *s);
-/* One large block of at least `bytes`, zeroed, its alloc bit set, the caller's: it is given back as
- * the others are when the caller has marked it or whatever it likes; then it is swept as the others,
- * and freed when it dies. NULL: out of memory.  Context: any thread; never parks. */
+/* A span for one large block of at least `bytes`, the caller's as the others are: its alloc bit is not
+ * set, so that nobody finds the block before it is sound, and it is zero only if `zeroed` says so. It
+ * is given back as the others are, swept as the others, and freed when it dies. NULL: out of memory.
+ * Context: any thread; never parks. */
 struct span *central_managed_large(size_t bytes, bool noscan);
 /* Spans that wait for the hook or are in it, owned ones aside.  Context: any thread. */
 size_t central_managed_unswept(void);

@@ -339,16 +339,24 @@ static void collect_in_background(void *arg)
     rt_sem_release(&is_there, 1);
 }
 
-/* Once our stack was looked at, and before the chain's end is marked: take what hangs there. NULL: the
- * cycle was over before we saw it. */
-static struct node *take_from_far_end(uint64_t looks)
+/* All stacks were looked at, and the chain's end is not marked yet. False: the cycle was over before we
+ * saw it. */
+static bool wait_until_marking_beside(uint64_t looks)
 {
     while (load_seq(&gc.phase) != GC_MARKING || load_seq(&gc.alloc_grey) || stop_looks() == looks ||
            is_unusual(UNUSUAL_LOOKING)) {
         if (atomic_load(&collected))
-            return NULL;
+            return false;
         rt_yield();
     }
+    return true;
+}
+
+/* Take what hangs at the chain's end. NULL: too late. */
+static struct node *take_from_far_end(uint64_t looks)
+{
+    if (!wait_until_marking_beside(looks))
+        return NULL;
     struct node *last = (struct node *)~far_end, *taken = last->right;
     rt_gc_write(&last->right, NULL);
     return taken;
@@ -382,6 +390,211 @@ static void what_is_cut_off_the_heap_while_marking_lives_on_a_stack(void **state
     move_body();
     rt_gc_set_mode(RT_GC_HYBRID);
     move_body();
+}
+
+/* ---- a pointer that is written to the stack of another ---- */
+
+static void *_Atomic lent;
+
+static void lend_and_wait(void *arg)
+{
+    (void)arg;
+    void *result = NULL;
+    atomic_store(&lent, &result);
+    rt_sem_release(&is_there, 1);
+    rt_sem_acquire(&go_on, 1, RT_FOREVER);
+    __asm__ volatile("" : "+m"(result));
+    const struct node *n = result;
+    if (n && n->value != 4713) // the dead are spoilt
+        atomic_fetch_add(&bad, 1);
+    rt_sem_release(&is_there, 1);
+}
+
+static bool is_marked(const void *object)
+{
+    struct span *s;
+    uint32_t i;
+    return gc_find((uintptr_t)object, &s, &i) && span_is_marked(s, i);
+}
+
+static __attribute__((noinline)) bool write_white_to_lent(void)
+{
+    struct node *last = (struct node *)~far_end, *white = last->right;
+    if (load_seq(&gc.phase) != GC_MARKING || is_marked(white))
+        return false;
+    rt_gc_write(atomic_load(&lent), white);
+    if (!is_marked(white))
+        fail_msg("not told to the collector");
+    return true;
+}
+
+static void lent_body(void)
+{
+    enum { WANTED = 10, TRIES = 100 };
+    int in_time = 0;
+    make_long_chain();
+    for (int round = 0; round < TRIES && in_time < WANTED; round++) {
+        hang_on_far_end(4713);
+        wash_stack();
+        assert_int_equal(rt_go("lender", lend_and_wait, NULL), 0);
+        rt_sem_acquire(&is_there, 1, RT_FOREVER);
+        uint64_t looks = stop_looks();
+        atomic_store(&collected, false);
+        assert_int_equal(rt_go("collect", collect_in_background, NULL), 0);
+        if (wait_until_marking_beside(looks) && write_white_to_lent()) {
+            in_time++;
+            rt_gc_write(&((struct node *)~far_end)->right, NULL); // only the stack has it
+        }
+        rt_sem_acquire(&is_there, 1, RT_FOREVER);
+        collect();
+        rt_sem_release(&go_on, 1);
+        rt_sem_acquire(&is_there, 1, RT_FOREVER);
+        assert_int_equal(atomic_load(&bad), 0);
+    }
+    assert_true(in_time > 0);
+    rt_gc_write(&root, NULL);
+}
+
+static void what_is_written_to_the_stack_of_another_is_seen(void **state)
+{
+    (void)state;
+    rt_gc_set_mode(RT_GC_DIJKSTRA);
+    lent_body();
+    rt_gc_set_mode(RT_GC_HYBRID);
+    lent_body();
+}
+
+/* ---- helping ---- */
+
+/* Grey objects are made by hand here, between two cycles: what is looked into is garbage and leaves. */
+static void push_grey(void *object)
+{
+    gc_p_push_grey(gc_here(), (uintptr_t *)object - 1);
+    gc_p_give_grey(gc_here());
+}
+
+static __attribute__((noinline)) void **array_of(size_t length, void *leaf)
+{
+    void **array = rt_gc_new_array(&pointer_type, length);
+    assert_non_null(array);
+    for (size_t i = 0; i < length; i++)
+        rt_gc_write(&array[i], leaf);
+    return array;
+}
+
+static void finish_by_hand(void)
+{
+    g_nopreempt_begin();
+    gc_drain(false);
+    g_nopreempt_end();
+    assert_int_equal(load_seq(&gc.grey_chunks), 0);
+}
+
+static void who_helps_looks_at_a_bounded_number_of_objects(void **state)
+{
+    (void)state;
+    enum { SOME_BYTES = 96 << 10, ARRAYS = 200, LENGTH = 500 };
+    rt_gc_set_percent(-1);
+    collect();
+    void *leaf = rt_gc_new(&bytes_type), *arrays[8];
+    for (int i = 0; i < 8; i++)
+        arrays[i] = array_of(LENGTH, leaf);
+    g_nopreempt_begin();
+    for (int i = 0; i < ARRAYS; i++)
+        push_grey(arrays[i % 8]);
+    int64_t marked = gc_drain_some(SOME_BYTES);
+    uint32_t left = load_seq(&gc.grey_chunks);
+    g_nopreempt_end();
+    assert_in_range(marked, 0, 64);             // the leaf, once
+    assert_in_range(left, ARRAYS - 40, ARRAYS); // 500 pointers each to what is marked already
+    finish_by_hand();
+    collect();
+    rt_gc_set_percent(100);
+}
+
+static void who_helps_leaves_big_arrays_to_the_collector(void **state)
+{
+    (void)state;
+    enum { SOME_BYTES = 96 << 10, LENGTH = 1 << 20 };
+    rt_gc_set_percent(-1);
+    collect();
+    void *leaf = rt_gc_new(&bytes_type);
+    void **array = array_of(LENGTH, leaf);
+    g_nopreempt_begin();
+    push_grey(array);
+    int64_t marked = gc_drain_some(SOME_BYTES);
+    uint32_t left = load_seq(&gc.grey_chunks);
+    bool leaf_marked = is_marked(leaf);
+    g_nopreempt_end();
+    assert_int_equal(marked, 0);
+    assert_int_equal(left, 1);
+    assert_false(leaf_marked);
+    finish_by_hand();
+    assert_true(is_marked(leaf));
+    collect();
+    rt_gc_set_percent(100);
+}
+
+/* ---- looking at roots while they change ---- */
+
+enum { STABLE = 5000, COMING = 64 };
+static void *stable[STABLE], *coming[COMING];
+static bool seen[STABLE];
+static _Atomic bool walk_is_over;
+static _Atomic uint64_t changes;
+
+static void see_slot(void **slot, void *arg)
+{
+    uint64_t *changes_seen = arg;
+    if (slot >= stable && slot < stable + STABLE)
+        seen[slot - stable] = true;
+    *changes_seen = atomic_load(&changes);
+    store_relaxed(&g_self()->preempt_pending, PREEMPT_SLICE); // make room as soon as you may
+}
+
+static void see_pin(uintptr_t *header, void *arg)
+{
+    (void)header;
+    (void)arg;
+}
+
+static void come_and_go(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; !atomic_load(&walk_is_over); i++) {
+        if (rt_gc_root_add(&coming[i * 7 % COMING], 1) != 0)
+            rt_gc_root_remove(&coming[i * 7 % COMING]);
+        atomic_fetch_add(&changes, 1);
+        rt_yield();
+    }
+    for (int i = 0; i < COMING; i++)
+        rt_gc_root_remove(&coming[i]);
+    rt_sem_release(&is_there, 1);
+}
+
+static void all_roots_are_seen_while_others_come_and_go(void **state)
+{
+    (void)state;
+    for (int i = 0; i < STABLE; i++) {
+        seen[i] = false;
+        assert_int_equal(rt_gc_root_add(&stable[i], 1), 0);
+        if (i < COMING)
+            assert_int_equal(rt_gc_root_add(&coming[i], 1), 0);
+    }
+    atomic_store(&walk_is_over, false);
+    assert_int_equal(rt_go("come and go", come_and_go, NULL), 0);
+    rt_yield();
+    uint64_t before = atomic_load(&changes), last = before;
+    gc_each_root(see_slot, see_pin, &last);
+    atomic_store(&walk_is_over, true);
+    rt_sem_acquire(&is_there, 1, RT_FOREVER);
+    assert_true(last > before); // others had their turns
+    int missed = 0;
+    for (int i = 0; i < STABLE; i++) {
+        missed += !seen[i];
+        assert_int_equal(rt_gc_root_remove(&stable[i]), 0);
+    }
+    assert_int_equal(missed, 0);
 }
 
 /* ---- copying ---- */
@@ -524,6 +737,10 @@ static int run_all(void *arg)
         cmocka_unit_test(stacks_of_parked_running_and_blocked_goroutines_hold_objects),
         cmocka_unit_test(the_argument_of_a_new_goroutine_is_seen),
         cmocka_unit_test(what_is_cut_off_the_heap_while_marking_lives_on_a_stack),
+        cmocka_unit_test(what_is_written_to_the_stack_of_another_is_seen),
+        cmocka_unit_test(who_helps_looks_at_a_bounded_number_of_objects),
+        cmocka_unit_test(who_helps_leaves_big_arrays_to_the_collector),
+        cmocka_unit_test(all_roots_are_seen_while_others_come_and_go),
         cmocka_unit_test(copies_overlap_as_memmove_does),
         cmocka_unit_test(a_heap_that_is_churned_stays_small),
         cmocka_unit_test(nothing_collects_by_itself_when_told_so),

@@ -15,14 +15,17 @@
  *
  * What the program owes it:
  *   1. A pointer slot of a managed object or of a root is written by rt_gc_write only (reading is
- *      plain), also the first time. Other fields are written as one likes.
+ *      plain), also the first time. So is a variable on the stack of another goroutine: a result, or
+ *      whatever else it was lent for; the collector may have looked at that stack already. Other
+ *      fields, and one's own stack, are written as one likes.
  *   2. A managed pointer that lies only where the collector does not look is lost: in malloc'd
  *      memory, a channel's buffer, on its way through a channel or a mailbox, on the stack of a
  *      thread that is no goroutine, disguised. Register the place (rt_gc_root_add) or pin the object
  *      while it is there (rt_gc_pin). The argument of rt_go is looked at.
  *   3. Between entry and return of an rt_blocking call nothing managed is allocated, and no managed
  *      pointer is stored anywhere; what its caller holds stays alive.
- *   4. Everything here is called from goroutines, and ends with the run: rt_run's return frees it. */
+ *   4. Everything here is called from goroutines, and ends with the run: rt_run's return frees it. The
+ *      first call of a run starts the collector, and may park while another one does so. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,9 +48,9 @@ void *rt_gc_new(const struct rt_gc_type *type);
 /* n of them in a row (n of at least 1); NULL also when the size is absurd.  Context: as above. */
 void *rt_gc_new_array(const struct rt_gc_type *type, size_t n);
 
-/* *slot = pointer, told to the collector. `slot` is a pointer slot of a managed object or of a root,
- * as void **; `pointer` points to or into an object, or to nothing managed. A release store: who
- * reads the pointer sees the object behind it.  Context: goroutine; never parks. */
+/* *slot = pointer, told to the collector. `slot` is a pointer slot of a managed object or of a root, or
+ * lies on a stack, as void **; `pointer` points to or into an object, or to nothing managed. A release
+ * store: who reads the pointer sees the object behind it.  Context: goroutine; never parks. */
 void rt_gc_write_slot(void **slot, void *pointer);
 #define rt_gc_write(slot, pointer) rt_gc_write_slot((void **)(slot), (pointer))
 

@@ -4,6 +4,7 @@
  * measured is not its queues. No controller runs: the admission plugin ServiceAccount would wait for one. */
 #include "cmd/kvlab/kube_server.h"
 #include "cmd/kvlab/https.h"
+#include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/run_tool.h"
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -161,10 +162,10 @@ static bool spawn(struct kube_server *k, const struct cluster *cluster, struct w
                                 "--authorization-mode=RBAC",
                                 "--disable-admission-plugins=ServiceAccount",
                                 NULL};
-    if (rt_spawn(&(struct rt_command){.argv = argv,
-                                      .stdout_path = k->log_path,
-                                      .stderr_path = k->log_path},
-                 &k->child, why))
+    if (leftovers_spawn(&(struct rt_command){.argv = argv,
+                                             .stdout_path = k->log_path,
+                                             .stderr_path = k->log_path},
+                        &k->child, why))
         return false;
     if (rt_go("kube-apiserver-watcher", watch_server, k) == 0) // ends when the server has
         return true;
@@ -250,7 +251,7 @@ void kube_stop(struct kube_server *k)
             rt_kill(k->child, SIGKILL);
             rt_note_wait(&k->gone, RT_FOREVER);
         }
-        rt_child_free(k->child);
+        leftovers_child_free(k->child);
     }
     https_trust_free(k->trust);
     file_remove_tree(k->folder);

@@ -2,6 +2,7 @@
  * 1 an experiment failed, 2 wrong words, 130 stopped. */
 #include "cmd/kvlab/client.h"
 #include "cmd/kvlab/lab.h"
+#include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/machine.h"
 #include <errno.h>
 #include <rt/file.h>
@@ -157,19 +158,41 @@ static bool make_folder(struct lab *lab, struct why *why)
 
 /* ---- A run ---- */
 
-/* The first Ctrl-C asks for the report of what there is, the second does not wait. Never ends. */
+/* nohup wants a closed terminal to end nothing. */
+static bool is_ignored(int number)
+{
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+/* What we started must not outlive us, and who lent us a cluster must know what we did to it. */
+static _Noreturn void end_at_once(struct lab *lab)
+{
+    struct rt_string text = {0};
+    leftovers_end(&text);
+    progress_clear(lab);
+    for (const char *line = rt_string_cstr(&text); *line; line += strcspn(line, "\n") + 1)
+        fprintf(stderr, "kvlab: %.*s\n", (int)strcspn(line, "\n"), line);
+    if (lab->options->endpoint_count)
+        fprintf(stderr, "kvlab: keys under kvlab/ may be left (kvctl del --prefix kvlab/)\n");
+    rt_exit(130);
+}
+
+/* The first Ctrl-C asks for the report of what there is, the second does not wait; a request to end and a
+ * terminal that is closed count as one. Never ends. */
 static void hear_signals(void *arg)
 {
     struct lab *lab = arg;
-    static const int asking[] = {SIGINT, SIGTERM};
-    if (rt_signal_wait(asking, 2) < 0)
+    static const int asking[] = {SIGINT, SIGTERM, SIGHUP};
+    int count = is_ignored(SIGHUP) ? 2 : 3;
+    if (rt_signal_wait(asking, count) < 0)
         return;
     progress_clear(lab);
     fprintf(stderr,
             "kvlab: stopping; the report of what was measured follows (again: stop at once)\n");
     atomic_store(&lab->stopped, true);
-    rt_signal_wait(asking, 2);
-    rt_exit(130);
+    rt_signal_wait(asking, count);
+    end_at_once(lab);
 }
 
 static void print_section(const struct section *s)

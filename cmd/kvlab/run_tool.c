@@ -1,5 +1,6 @@
 /* cmd/kvlab/run_tool.c: other programs, and small files. */
 #include "cmd/kvlab/run_tool.h"
+#include "cmd/kvlab/leftovers.h"
 #include <errno.h>
 #include <rt/file.h>
 #include <rt/time.h>
@@ -70,7 +71,7 @@ int run_tool_in(const char *const *argv, const char *const *envp, const char *lo
     struct rt_child *child;
     int status = 0;
     rt_unlink(log_path); // an older one, or none
-    int err = rt_spawn(
+    int err = leftovers_spawn(
         &(struct rt_command){
             .argv = argv, .envp = envp, .stdout_path = log_path, .stderr_path = log_path},
         &child, why);
@@ -82,7 +83,7 @@ int run_tool_in(const char *const *argv, const char *const *envp, const char *lo
         rt_wait_child(child, RT_FOREVER, &status);
         why_set(why, "%s does not come to an end", argv[0]);
     }
-    rt_child_free(child);
+    leftovers_child_free(child);
     file_text(log_path, said, cap);
     size_t len = strlen(said);
     if (len && said[len - 1] == '\n')

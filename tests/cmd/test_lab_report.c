@@ -1,8 +1,10 @@
 /* kvlab's tables, plots and page, its options, its windows of stages: without a cluster. */
 #include "cmd/kvlab/cluster.h"
+#include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/machine.h"
 #include "cmd/kvlab/plot.h"
 #include "tests/support/rt_test.h"
+#include <errno.h>
 
 static struct table *small_table(struct report *r, struct section *s)
 {
@@ -222,6 +224,38 @@ static void a_window_of_stages_is_what_came_between_two_readings(void **state)
     stages_free(sum);
 }
 
+/* Last of all: nothing is started any more afterwards. */
+static void an_end_at_once_kills_what_was_started_and_tells_the_knobs(void **state)
+{
+    (void)state;
+    const char *const argv[] = {"sleep", "600", NULL};
+    const struct rt_command sleeper = {.argv = argv};
+    struct rt_child *first, *second, *never = NULL;
+    struct rt_string text = {0};
+    struct why why;
+    int status;
+    assert_int_equal(leftovers_spawn(&sleeper, &first, &why), 0);
+    assert_int_equal(leftovers_spawn(&sleeper, &second, &why), 0);
+    leftovers_knob_turned("a:1", "sync-timeout", "0s");
+    leftovers_knob_turned("a:1", "sync-timeout", "5ms"); // what it was before us counts
+    leftovers_knob_turned("b:1", "sync-timeout", "0s");
+    leftovers_knob_back("b:1", "sync-timeout");
+    leftovers_knob_back("c:1", "sync-timeout");
+    leftovers_end(&text);
+    assert_string_equal(rt_string_cstr(&text),
+                        "not put back: sync-timeout of a:1 was 0s (kvctl knob "
+                        "set sync-timeout 0s --endpoints a:1)\n");
+    rt_string_deinit(&text);
+    assert_int_equal(rt_wait_child(first, RT_FOREVER, &status), 0);
+    assert_int_equal(status, 128 + SIGKILL);
+    assert_int_equal(rt_wait_child(second, RT_FOREVER, &status), 0);
+    assert_int_equal(status, 128 + SIGKILL);
+    assert_int_equal(leftovers_spawn(&sleeper, &never, &why), -ECANCELED);
+    leftovers_child_free(first);
+    leftovers_child_free(second);
+    leftovers_child_free(NULL);
+}
+
 static void a_wall_time_is_shown_as_its_date(void **state)
 {
     (void)state;
@@ -251,6 +285,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_metric_is_the_sum_of_its_lines_and_not_of_its_namesakes),
     cmocka_unit_test(a_window_of_stages_is_what_came_between_two_readings),
     cmocka_unit_test(a_wall_time_is_shown_as_its_date),
+    cmocka_unit_test(an_end_at_once_kills_what_was_started_and_tells_the_knobs), // last
 };
 RT_TEST_GROUP(group, tests)
 int main(void) { return rt_test_main(NULL, group); }

@@ -1,0 +1,18 @@
+/* cmd/kvlab/leftovers.h: what would stay behind if kvlab ended now: processes that it has started, each in
+ * a process group of its own, and knobs of clusters that are not ours. */
+#pragma once
+#include <rt/alloc.h>
+#include <rt/process.h>
+
+/* rt_spawn and rt_child_free, for all that kvlab starts. After leftovers_end nothing is started any
+ * more: -ECANCELED.  Context: parks. */
+int leftovers_spawn(const struct rt_command *command, struct rt_child **out, struct why *why);
+void leftovers_child_free(struct rt_child *c); // NULL is allowed
+
+/* A knob of the member at `endpoint` is no longer what it was; it is again.  Context: parks. */
+void leftovers_knob_turned(const char *endpoint, const char *name, const char *was);
+void leftovers_knob_back(const char *endpoint, const char *name);
+
+/* Kill every process and add a line to `text` for each knob that is not put back, with the command that
+ * does it.  Context: parks. */
+void leftovers_end(struct rt_string *text);

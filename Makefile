@@ -68,6 +68,15 @@ $B/kvlab: $(foreach r,proto cmd/kvlab,$(call room_obj,$r)) $B/librt.a
 $B/librt.a: $(RT_SRC:%=$B/%.o)
 	@echo "  AR    $@"; rm -f $@; ar rcs $@ $^
 
+# As it is installed: one object, in which only what the headers name is visible to the linker, and the
+# C library's name for a failed assertion, which ours takes over.
+$B/libkvdrt.a: $B/librt.a $(wildcard runtime/include/rt/*.h)
+	@echo "  AR    $@"; mkdir -p $B/libkvdrt; ld -r --whole-archive -o $B/libkvdrt/hidden.o $B/librt.a
+	@cat $(filter %.h,$^) | gcc -w -fpreprocessed -dD -E -P - | grep -oE '\b(rt|why)_[a-z0-9_]+' | sort -u >$B/libkvdrt/names
+	@echo __assert_fail >>$B/libkvdrt/names
+	@objcopy --keep-global-symbols=$B/libkvdrt/names $B/libkvdrt/hidden.o $B/libkvdrt/kvdrt.o
+	@rm -f $@; ar rcs $@ $B/libkvdrt/kvdrt.o
+
 define room_rule
 $(call room_obj,$1): $(patsubst %,$B/%.o,$(call room_src,$1)) $(if $(filter proto,$1),$(GEN_C:%=%.o)) runtime/rt_go.ld
 	@echo "  LD -r $$@"; ld -r -T runtime/rt_go.ld -o $$@ $$(filter %.o,$$^)
@@ -114,6 +123,8 @@ deps:                       ## install the packages that building and running ne
 test-deps: deps
 	@deploy/deps.sh test
 
+examples: deps              ## build the examples of the runtime: $B/runtime/examples/
+	@$(MAKE) --no-print-directory $(JOBS) $(EXAMPLES)
 run: deps                   ## build, start three members on loopback, print how to talk to them
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@deploy/run.sh $B
@@ -167,8 +178,8 @@ install: all install-runtime ## install programs, the runtime library and the sy
 	install -D -m 755 $B/kvlab $(DESTDIR)$(PREFIX)/bin/kvlab
 	install -D -m 644 deploy/systemd/kvd.service $(DESTDIR)/lib/systemd/system/kvd.service
 # Not as librt.a: the C library has one. $(PREFIX) of the .pc is where it will be used.
-install-runtime: $B/librt.a ## install the runtime alone: library, headers, linker script, gdb script
-	install -D -m 644 $B/librt.a $(DESTDIR)$(PREFIX)/lib/libkvdrt.a
+install-runtime: $B/libkvdrt.a ## install the runtime alone: library, headers, linker script, gdb script
+	install -D -m 644 $B/libkvdrt.a $(DESTDIR)$(PREFIX)/lib/libkvdrt.a
 	install -D -m 644 runtime/rt_go.ld $(DESTDIR)$(PREFIX)/lib/kvdrt/rt_go.ld
 	install -d $(DESTDIR)$(PREFIX)/include/rt $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 runtime/include/rt/*.h $(DESTDIR)$(PREFIX)/include/rt
@@ -179,5 +190,5 @@ clean:                      ## remove build/
 help:                       ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all deps test-deps run test tests-built check check-bare-root bench bench-runtime bench-runtime-built experiments asan tsan lint fmt install install-runtime clean help
+.PHONY: all deps test-deps examples run test tests-built check check-bare-root bench bench-runtime bench-runtime-built experiments asan tsan lint fmt install install-runtime clean help
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -19,9 +19,20 @@ cflags=$(pkg-config --cflags kvdrt 2>"$dir/out") libs=$(pkg-config --libs kvdrt)
 verdict "pkg-config knows it" $?
 build() { # build PROGRAM: as a user would, with nothing of the source tree
     # shellcheck disable=SC2086
-    cc -std=gnu11 -O2 -g -fno-omit-frame-pointer $cflags -c "$1.c" -o "$1.o" &&
+    cc -std=gnu11 -O2 -g $cflags -c "$1.c" -o "$1.o" &&
         ld -r -T "$script" -o "$1.rt_go.o" "$1.o" && cc "$1.rt_go.o" $libs -o "$1"
 }
+# Every name that the linker sees is one that a header declares: else C could not compile its use.
+names=$(nm -g --defined-only prefix/lib/libkvdrt.a | awk 'NF == 3 && $3 != "__assert_fail" {print $3}')
+{
+    for header in prefix/include/rt/*.h; do echo "#include <rt/${header##*/}>"; done
+    echo "const void *const names[] = {"
+    for name in $names; do echo "    (const void *)&$name,"; done
+    echo "};"
+} >names.c
+# shellcheck disable=SC2086
+[ "$(wc -w <<<"$names")" -gt 150 ] && cc -std=gnu11 $cflags -fsyntax-only names.c >"$dir/out" 2>&1
+verdict "the library shows the linker its public names and no others" $?
 for program in hello preemption; do
     build "$program" >"$dir/out" 2>&1
     verdict "$program builds against what was installed" $?

@@ -5,7 +5,10 @@
  *     writer --- bytes, each segment with the time it arrives ---> ring --- reader
  *
  * Words: `arrived` bytes are there to be read, the rest is under way. The end of the stream is the
- * last segment, of no length. A reset takes effect at once in both directions. */
+ * last segment, of no length. A reset takes effect at once in both directions.
+ *
+ * An edge and a timer are points of preemption (yields at random come there, if any). Nobody shall
+ * see a call half done, so whoever uses them does so with preemption held off. */
 #include "rt/alloc.h"
 #include "runtime/poll/address.h"
 #include "runtime/poll/conn.h"
@@ -205,8 +208,10 @@ static ssize_t read_end(struct end *e, uint8_t *buf, size_t len)
 static ssize_t net_try_read(struct rt_conn *c, void *buf, size_t len)
 {
     struct end *e = end_of(c);
+    g_nopreempt_begin();
     ssize_t n = read_end(e, buf, len);
     sim_event(e->link->net->sim, "read", name_of(e), n);
+    g_nopreempt_end();
     return n;
 }
 
@@ -257,8 +262,10 @@ static ssize_t write_end(struct end *e, const struct iovec *parts, int count)
 static ssize_t net_try_writev(struct rt_conn *c, const struct iovec *parts, int count)
 {
     struct end *e = end_of(c);
+    g_nopreempt_begin();
     ssize_t n = write_end(e, parts, count);
     sim_event(e->link->net->sim, "write", name_of(e), n);
+    g_nopreempt_end();
     return n;
 }
 
@@ -281,9 +288,11 @@ static int net_shut_write(struct rt_conn *c)
 {
     struct end *e = end_of(c);
     int err = e->link->reset ? -ENOTCONN : 0;
+    g_nopreempt_begin();
     if (!err)
         send_end(e->link->net->sim, out_of(e));
     sim_event(e->link->net->sim, "shut write", name_of(e), err);
+    g_nopreempt_end();
     return err;
 }
 
@@ -294,6 +303,7 @@ static void net_shut(struct rt_conn *c)
     struct end *e = end_of(c);
     struct pipe *in = in_of(e);
     bool was_reset = e->link->reset;
+    g_nopreempt_begin();
     if (!was_reset && (in->arrived || in->under_way)) {
         reset_link(e->link);
     } else if (!was_reset) {
@@ -303,6 +313,7 @@ static void net_shut(struct rt_conn *c)
             poll_word_edge(&in->writer->write);
     }
     sim_event(e->link->net->sim, "close", name_of(e), was_reset);
+    g_nopreempt_end();
 }
 
 static void unlink_link(struct link *l)
@@ -320,6 +331,7 @@ static void net_free(struct rt_conn *c)
     struct end *e = end_of(c);
     struct link *l = e->link;
     struct sim *s = l->net->sim;
+    g_nopreempt_begin();
     out_of(e)->writer = NULL;
     in_of(e)->reader = NULL;
     conn_deinit(c);
@@ -331,6 +343,7 @@ static void net_free(struct rt_conn *c)
         rt_free(l);
     }
     sim_turn(s);
+    g_nopreempt_end();
 }
 
 static struct end *new_end(struct link *l, int side, const char *local, const char *remote)
@@ -457,12 +470,14 @@ static void net_listener_shut(struct rt_listener *base)
 {
     struct sim_listener *l = listener_of(base);
     uint32_t waiting = l->count;
+    g_nopreempt_begin();
     l->shut = true;
     for (; l->count; l->count--) {
         rt_conn_unref(&l->backlog[l->first]->base);
         l->first = (l->first + 1) % BACKLOG;
     }
     sim_event(l->net->sim, "unlisten", l->number, waiting);
+    g_nopreempt_end();
 }
 
 static void free_listener(struct sim_listener *l)
@@ -525,9 +540,11 @@ static int net_dial(void *state, const char *address, int64_t deadline_ns, struc
     if (err)
         return err;
     err = wait_for_answer(s, deadline_ns);
+    g_nopreempt_begin();
     if (!err)
         err = connect_to(s, host, port, out);
     sim_event(s, "dial", sim_hash_text(address), err);
+    g_nopreempt_end();
     if (err)
         why_set(why, "%s", why_errno(err, text, sizeof text));
     return err;

@@ -2,6 +2,7 @@
 #include "runtime/poll/conn.h"
 #include "rt/alloc.h"
 #include "rt/sim.h"
+#include "runtime/sched/here.h"
 #include "runtime/sched/proc.h"
 #include <assert.h>
 #include <errno.h>
@@ -136,6 +137,7 @@ int rt_conn_shut_write(struct rt_conn *c)
 ssize_t rt_conn_try_read(struct rt_conn *c, void *buf, size_t len)
 {
     assert(len > 0);
+    g_exit_call(g_here());
     unsigned edge = poll_word_take(c->read.word, POLL_EDGE);
     if (is_closed(c))
         return -ECANCELED;
@@ -161,6 +163,7 @@ ssize_t rt_conn_read(struct rt_conn *c, void *buf, size_t len)
 ssize_t rt_conn_try_writev(struct rt_conn *c, const struct iovec *parts, int count)
 {
     assert(count > 0);
+    g_exit_call(g_here());
     if (is_closed(c))
         return -ECANCELED;
     ssize_t n = c->net->try_writev(c, parts, count);
@@ -259,6 +262,7 @@ static void wait_for_either(struct rt_conn *c)
 
 int rt_conn_wait(struct rt_conn *c, int flags, int64_t deadline_ns)
 {
+    g_exit_call(g_here());
     for (bool parked = false;; parked = true) {
         unsigned seen = poll_word_take(c->read.word, POLL_BITS);
         if (seen & POLL_EDGE)
@@ -376,6 +380,7 @@ void rt_listener_unref(struct rt_listener *l)
 
 int rt_accept(struct rt_listener *l, struct rt_conn **out)
 {
+    g_exit_call(g_here());
     rt_listener_ref(l); // whoever closes meanwhile may hold the only other one
     int err;
     for (;;) {

@@ -7,6 +7,7 @@
 #include "runtime/sched/timer.h"
 #include "rt/alloc.h"
 #include "runtime/sched/gmp.h"
+#include "runtime/sched/here.h"
 #include "runtime/sched/idle.h"
 #include <assert.h>
 #include <string.h>
@@ -192,9 +193,10 @@ void rt_timer_start(struct rt_timer *t, int64_t when_ns, void (*fn)(void *arg), 
         insert_locked(h, t);
     spin_unlock(&h->lock);
     idle_timer_armed(when_ns);
+    g_exit_call(g_here());
 }
 
-bool rt_timer_stop(struct rt_timer *t)
+static bool stop(struct rt_timer *t)
 {
     for (;;) {
         struct timers *h = lock_heap_of(t);
@@ -212,6 +214,13 @@ bool rt_timer_stop(struct rt_timer *t)
             return false;
         cpu_relax();
     }
+}
+
+bool rt_timer_stop(struct rt_timer *t)
+{
+    bool was_armed = stop(t);
+    g_exit_call(g_here());
+    return was_armed;
 }
 
 int timers_run(struct timers *h, int64_t now_ns)

@@ -193,6 +193,7 @@ void rt_chan_close(struct rt_chan *c)
     waitq_unlock(&c->lock);
     wait_wake_all(receivers);
     wait_wake_all(senders);
+    g_exit_call(g_running());
 }
 
 uint32_t rt_chan_len(const struct rt_chan *c)
@@ -201,5 +202,6 @@ uint32_t rt_chan_len(const struct rt_chan *c)
     waitq_lock(&locked->lock);
     uint32_t len = c->len;
     waitq_unlock(&locked->lock);
+    g_exit_call(g_running());
     return len;
 }

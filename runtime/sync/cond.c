@@ -35,4 +35,5 @@ void rt_cond_broadcast(struct rt_cond *c)
     struct rt_waiter *list = waitq_claim_all(&c->waiters);
     waitq_unlock(&c->waiters.lock);
     wait_wake_all(list);
+    g_exit_call(g_running());
 }

@@ -176,6 +176,7 @@ void rt_context_cancel(struct rt_context *c, int err)
 
 int rt_context_err(struct rt_context *c)
 {
+    g_exit_call(g_here());
     return atomic_load_explicit(&c->err, memory_order_acquire); // (D)
 }
 

@@ -19,5 +19,6 @@ void rt_note_set(struct rt_note *n)
 
 bool rt_note_is_set(const struct rt_note *n)
 {
+    g_exit_call(g_here());
     return (atomic_load_explicit(&n->state, memory_order_acquire) & NOTE_SET) != 0;
 }

@@ -3,6 +3,7 @@
  *   (B) done, acquire. */
 #include "rt/defer.h"
 #include "rt/sync.h"
+#include "runtime/sched/here.h"
 
 static void finish(void *arg)
 {
@@ -13,8 +14,10 @@ static void finish(void *arg)
 
 void rt_once_do(struct rt_once *o, void (*fn)(void *arg), void *arg)
 {
-    if (atomic_load_explicit(&o->done, memory_order_acquire)) // (B)
+    if (atomic_load_explicit(&o->done, memory_order_acquire)) { // (B)
+        g_exit_call(g_here());
         return;
+    }
     rt_mutex_lock(&o->m);
     if (atomic_load_explicit(&o->done, memory_order_relaxed)) {
         rt_mutex_unlock(&o->m);

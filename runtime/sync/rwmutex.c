@@ -46,6 +46,8 @@ static void grant_and_unlock(struct rt_rwmutex *m)
     }
     waitq_unlock(&m->waiters.lock);
     wait_wake_all(list);
+    // Not where it is taken: others would wait for who was stopped with it.
+    g_exit_call(g_running());
 }
 
 void rt_rwmutex_rlock(struct rt_rwmutex *m) { lock_as(m, READS); }

@@ -32,6 +32,7 @@ int rt_sem_acquire(struct rt_sem *s, int64_t n, int64_t deadline_ns)
         if (can_go)
             s->count -= n;
         waitq_unlock(&s->waiters.lock);
+        g_exit_call(g_running());
         return can_go ? 0 : -ETIMEDOUT;
     }
     struct rt_wait wait;

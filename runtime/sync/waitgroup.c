@@ -27,6 +27,7 @@ int rt_waitgroup_wait(struct rt_waitgroup *g, int64_t deadline_ns)
     if (g->count == 0 || deadline_ns == 0) {
         int err = g->count == 0 ? 0 : -ETIMEDOUT;
         waitq_unlock(&g->waiters.lock);
+        g_exit_call(g_running());
         return err;
     }
     struct rt_wait wait;

@@ -42,12 +42,40 @@ verdict "no clock, random, socket, file, thread or sleep call outside the runtim
 pure='mem[a-z]*|str[a-z]*|snprintf|__assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__start_rt_go|__stop_rt_go'
 verdict "raft calls nothing but memory, strings and snprintf" "$(nm -u "$B/raft.rt_go.o" 2>/dev/null | awk '{print $2}' | grep -vxE "$pure" || true)"
 
-# %fs:0x28 is the stack canary, the same in all threads.
-verdict "goroutine code touches no thread-local storage" \
-    "$(for o in $objects; do
+# Places where an object touches thread-local storage, by itself or by a call of libc's that keeps something
+# for each thread or in one static buffer for all. %fs:0x28 is the stack canary, the same in all threads.
+thread_state() { # thread_state OBJECT...
+    local o
+    for o in "$@"; do
         objdump -d -r --no-show-raw-insn -j rt_go "$o" | grep -E '%fs:' | grep -v '%fs:0x28' | sed "s|^|$o: |"
-        nm -u "$o" | awk '{print $2}' | grep -xE '__tls_get_addr|__errno_location|__h_errno_location|__ctype_(b|tolower|toupper)_loc|pthread_self|pthread_getspecific|gettid|sched_getcpu|strerror|strtok|localtime|gmtime|ctime|asctime|strto[a-z]+|__isoc[0-9]+_(strto[a-z]+|sscanf)|ato[a-z]+|isdigit|tolower|toupper|setlocale|getenv|secure_getenv' | sed "s|^|$o: |"
-    done || true)"
+        nm -u "$o" | awk '{print $2}' | grep -xE '__tls_get_addr|__errno_location|__h_errno_location|__ctype_(b|tolower|toupper)_loc|pthread_self|pthread_getspecific|gettid|sched_getcpu|strerror|strtok|localtime|gmtime|ctime|asctime|strto[a-z]+|__isoc[0-9]+_(strto[a-z]+|sscanf)|ato[a-z]+|isdigit|tolower|toupper|setlocale|getenv|secure_getenv|inet_ntoa|strsignal|gethostbyname2?|gethostbyaddr|getservby(name|port)|perror' | sed "s|^|$o: |"
+    done || true
+}
+# shellcheck disable=SC2086
+verdict "goroutine code touches no thread-local storage" "$(thread_state $objects)"
+
+planted=$(mktemp -d)
+trap 'rm -rf "$planted"' EXIT
+missed=
+plant() { # plant C-SOURCE: it must be found
+    echo "$1" | cc -O2 -fPIE -x c -c -o "$planted/x.o" - && ld -r -T runtime/rt_go.ld -o "$planted/x.rt_go.o" "$planted/x.o" || missed+="does not build: $1"$'\n'
+    [ -n "$(thread_state "$planted/x.rt_go.o")" ] || missed+="$1"$'\n'
+}
+plant '#include <errno.h>
+int f(void) { return errno; }'
+plant 'static __thread int mine; int f(void) { return ++mine; }'
+plant 'extern __thread int theirs; int f(void) { return theirs; }'
+for call in 'const char *s = strsignal(9);' 'perror("x"); const char *s = 0;' 'const char *s = inet_ntoa((struct in_addr){1});' \
+    'const char *s = gethostbyname("x")->h_name;' 'const char *s = strerror(1);' 'const char *s = ctime(0);'; do
+    plant "#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+const char *f(void) { $call return s; }"
+done
+verdict "thread-local storage that is planted is found" "${missed%$'\n'}"
 outside=$(for o in $objects; do objdump -h "$o" | awk -v o="$o" '$2 ~ /^\.text/ && $3 !~ /^0+$/ {print o ": " $2}'; done || true)
 verdict "all goroutine code is in the section rt_go" "$outside"
 exit $failed

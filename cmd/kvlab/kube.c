@@ -18,6 +18,31 @@ struct servers {
     uint32_t count;
 };
 
+static int64_t length_of(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, RT_SECOND);
+}
+
+static int64_t trials_of(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+}
+
+static uint32_t servers_of(const struct lab *lab) { return *lab->etcd_version ? 2 : 1; }
+
+/* Not here: nothing to start, or somebody else's cluster. */
+static bool is_skipped(const struct lab *lab)
+{
+    return !lab->options->kube_apiserver || lab->options->endpoint_count;
+}
+
+double kube_seconds(const struct lab *lab)
+{
+    return is_skipped(lab)
+               ? 0
+               : (double)length_of(lab) / 1e9 * (double)trials_of(lab) * servers_of(lab);
+}
+
 /* What the program says it is. False with why: it does not run. */
 static bool ask_version(struct lab *lab, char *out, size_t cap, struct why *why)
 {
@@ -38,7 +63,7 @@ static bool ask_version(struct lab *lab, char *out, size_t cap, struct why *why)
 static bool start_all(struct lab *lab, struct servers *s, struct why *why)
 {
     static const char *const folders[] = {"kube-kvd", "kube-etcd"};
-    s->count = *lab->etcd_version ? 2 : 1;
+    s->count = servers_of(lab);
     bool ok = true;
     for (uint32_t i = 0; i < s->count && ok; i++) {
         const struct cluster_spec spec = {
@@ -59,9 +84,32 @@ static void stop_all(struct servers *s)
     measured_free(s->measured, SERVERS);
 }
 
+/* What is known of a load that was not met, and no more. */
+static const char *unmet(double answered, double rate)
+{
+    return answered < 0.9 * rate ? ", which is less than was asked for; a latency counts from when "
+                                   "its LIST was due, so waiting for a free connection is in it"
+                                 : "";
+}
+
+static void compare(struct lab *lab, const struct servers *s, struct kube_compared *out)
+{
+    static const enum figure figures[KUBE_FIGURES] = {
+        [KUBE_P99] = FIGURE_P99, [KUBE_STDDEV] = FIGURE_STDDEV};
+    for (int f = 0; f < KUBE_FIGURES; f++) {
+        out[f] = (struct kube_compared){0};
+        for (uint32_t i = 0; i < s->count; i++)
+            out[f].servers[i] = measured_spread(&s->measured[i], figures[f]);
+        if (s->count == 2)
+            out[f].difference =
+                measured_difference(lab, &s->measured[1], &s->measured[0], figures[f]);
+    }
+}
+
 static void show(struct lab *lab, struct section *section, struct servers *s, double rate)
 {
     struct kube_analysis analysis[SERVERS];
+    struct kube_compared compared[KUBE_FIGURES];
     for (uint32_t i = 0; i < s->count; i++) {
         struct measured *m = &s->measured[i];
         if (!m->trials)
@@ -70,29 +118,21 @@ static void show(struct lab *lab, struct section *section, struct servers *s, do
         m->is_sorted = true;
         analysis[i] = kube_analyse(m->all_ms, m->all_count);
     }
-    kube_report(&lab->report, section, analysis, names, s->count);
+    compare(lab, s, compared);
+    kube_report(&lab->report, section, analysis, compared, names, s->count);
     for (uint32_t i = 0; i < s->count; i++) {
         double answered = measured_spread(&s->measured[i], FIGURE_RATE).median;
         report_say(&lab->report, section,
                    "On %s %.0f of %.0f requests a second were answered%s; an answer had %.1f KiB.",
-                   names[i], answered, rate,
-                   answered < 0.9 * rate
-                       ? ", so a queue grew and the latencies are mostly of waiting in it"
-                       : "",
+                   names[i], answered, rate, unmet(answered, rate),
                    (double)kube_list_bytes(s->kube[i]) / 1024);
     }
     if (s->count < 2)
         return;
-    static const struct {
-        enum figure figure;
-        const char *name;
-    } figures[] = {{FIGURE_P99, "P99"}, {FIGURE_STDDEV, "the standard deviation"}};
-    for (int f = 0; f < 2; f++) {
-        struct stat_difference d =
-            measured_difference(lab, &s->measured[1], &s->measured[0], figures[f].figure);
-        say_difference(lab, section, figures[f].name, "LIST on kvd against etcd", "ms", &d,
-                       measured_spread(&s->measured[1], figures[f].figure).median);
-    }
+    for (int f = 0; f < KUBE_FIGURES; f++)
+        say_difference(lab, section, f == KUBE_P99 ? "P99" : "the standard deviation",
+                       "LIST on kvd against etcd", "ms", &compared[f].difference,
+                       compared[f].servers[1].median);
     struct plot *p = report_plot(&lab->report, section, "kube-cdf", "LIST slower than a time",
                                  PLOT_LINES, "latency, ms (log)", "part that is slower (log)");
     p->log_x = p->log_y = true;
@@ -103,8 +143,8 @@ static void show(struct lab *lab, struct section *section, struct servers *s, do
 static bool measure(struct lab *lab, struct section *section, struct servers *s, double rate,
                     struct why *why)
 {
-    int64_t length = lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, RT_SECOND);
-    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+    int64_t length = length_of(lab);
+    uint32_t trials = (uint32_t)trials_of(lab);
     for (uint32_t i = 0; i < s->count; i++)
         s->settings[i] = (struct setting){.label = names[i],
                                           .id = names[i],
@@ -116,7 +156,6 @@ static bool measure(struct lab *lab, struct section *section, struct servers *s,
                                                    .value_bytes = 32,
                                                    .length_ns = length,
                                                    .warmup_ns = length / 8}};
-    progress_plan(lab, trials_seconds(s->settings, s->count, trials));
     bool ok = trials_run(lab, s->settings, s->count, trials, "kube", s->measured, why);
     show(lab, section, s, rate);
     return ok;
@@ -125,14 +164,12 @@ static bool measure(struct lab *lab, struct section *section, struct servers *s,
 enum outcome run_kube(struct lab *lab, struct section *section, struct why *why)
 {
     char version[120];
-    if (!lab->options->kube_apiserver) {
-        why_set(why, "no kube-apiserver is given (--kube-apiserver PATH)");
-        return OUTCOME_SKIPPED;
-    }
-    if (lab->options->endpoint_count) {
-        why_set(why,
-                "an API server writes where it likes, so kube runs on clusters of its own only "
-                "(without --endpoints)");
+    if (is_skipped(lab)) {
+        why_set(why, "%s",
+                lab->options->kube_apiserver
+                    ? "an API server writes where it likes, so kube runs on clusters of its own "
+                      "only (without --endpoints)"
+                    : "no kube-apiserver is given (--kube-apiserver PATH)");
         return OUTCOME_SKIPPED;
     }
     if (!ask_version(lab, version, sizeof version, why))

@@ -101,8 +101,24 @@ bool machine_describe(struct lab *lab, struct why *why)
     find_disk(lab);
     if (!find_programs(lab, why))
         return false;
-    lab->report.machine = rt_arena_printf(&lab->arena, "%s; Linux %s; disk: %s; %s", lab->cpu,
-                                          lab->kernel, lab->disk, lab->kvd_version);
+    const char *whose = lab->options->endpoint_count
+                            ? "kvlab\u2019s own machine (not the cluster\u2019s)"
+                            : "kvlab and members on one machine";
+    lab->report.machine =
+        rt_arena_printf(&lab->arena, "%s: %s; Linux %s; disk of the results: %s; %s", whose,
+                        lab->cpu, lab->kernel, lab->disk, lab->kvd_version);
     lab->report.taken = rt_arena_printf(&lab->arena, "%s UTC: %s", lab->date, lab->command);
     return true;
+}
+
+void machine_note_server(struct lab *lab, const char *endpoint, const char *version)
+{
+    size_t used = strlen(lab->kvd_version);
+    rt_string_printf(&lab->servers, "%s\n    {\"endpoint\": ", lab->servers.len ? "," : "");
+    text_to_json(&lab->servers, endpoint);
+    rt_string_printf(&lab->servers, ", \"version\": ");
+    text_to_json(&lab->servers, version);
+    rt_string_printf(&lab->servers, "}");
+    snprintf(lab->kvd_version + used, sizeof lab->kvd_version - used, "%s%s is version %s",
+             used ? ", " : "", endpoint, version);
 }

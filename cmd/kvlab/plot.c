@@ -91,7 +91,7 @@ static void draw_series(const struct plot *p, const struct plot_series *s, int i
 {
     static const char *const with[] = {[PLOT_LINES] = "linespoints pt 7 ps 0.5",
                                        [PLOT_POINTS] = "points pt 7 ps 0.25",
-                                       [PLOT_STEPS] = "steps",
+                                       [PLOT_STEPS] = "fsteps",
                                        [PLOT_STACK] = ""};
     enum { DENSE = 40 }; // points that would run together
     const char *color = colors[index % COLORS],
@@ -147,6 +147,19 @@ static void name_bars(const struct plot *p, struct rt_string *out)
     rt_string_printf(out, ")\n");
 }
 
+/* From edge to edge, with a number at each step's end. */
+static void name_steps(const struct plot *p, struct rt_string *out)
+{
+    const struct plot_series *s = p->first;
+    if (!s || s->count < 2)
+        return;
+    rt_string_printf(out, "set xrange [%.9g:%.9g]\nset xtics nomirror (", s->points[0].x,
+                     s->points[s->count - 1].x);
+    for (uint32_t i = 1; i < s->count && s->points[i].x < s->points[s->count - 1].x; i++)
+        rt_string_printf(out, i > 1 ? ", %.9g" : "%.9g", s->points[i].x);
+    rt_string_printf(out, ")\n");
+}
+
 void plot_script(const struct plot *p, const char *base, struct rt_string *out)
 {
     rt_string_printf(out,
@@ -156,6 +169,8 @@ void plot_script(const struct plot *p, const char *base, struct rt_string *out)
     head(p, out);
     if (p->kind == PLOT_STACK)
         name_bars(p, out);
+    if (p->kind == PLOT_STEPS)
+        name_steps(p, out);
     draw(p, base, out);
     rt_string_printf(out,
                      "set terminal pngcairo size 1230,660 font \"sans,13\" background rgb "
@@ -257,11 +272,18 @@ static bool has_points(const struct plot *p)
     return false;
 }
 
-bool plot_draw_section(struct section *s, const char *folder, struct why *why)
+bool plot_draw_section(struct report *r, struct section *s, const char *folder, struct why *why)
 {
-    for (struct block *b = s->first; b; b = b->next)
-        if (b->kind == BLOCK_PLOT && !b->plot->drawn && has_points(b->plot) &&
-            !draw_plot(b->plot, folder, why))
-            return false;
-    return true;
+    bool ok = true;
+    for (struct block *b = s->first; b; b = b->next) {
+        struct why refused;
+        if (b->kind != BLOCK_PLOT || !block_is_shown(s, b) || b->plot->drawn || b->plot->missing ||
+            !has_points(b->plot) || draw_plot(b->plot, folder, &refused))
+            continue;
+        b->plot->missing = rt_arena_printf(&r->arena, "%s", refused.text);
+        if (ok)
+            *why = refused;
+        ok = false;
+    }
+    return ok;
 }

@@ -101,6 +101,7 @@ void say_difference(struct lab *lab, struct section *s, const char *what, const 
                    base > 0 ? rt_arena_printf(&lab->report.arena, ", which is %+.0f %%",
                                               100 * d->value / base)
                             : "");
+    report_said_difference(s, d);
 }
 
 /* ---- The 2x2 ---- */

@@ -126,6 +126,13 @@ void report_say(struct report *r, struct section *s, const char *format, ...)
     va_end(args);
 }
 
+void report_said_difference(struct section *s, const struct stat_difference *d)
+{
+    assert(s->last);
+    assert(s->last->kind == BLOCK_SENTENCE);
+    s->last->interval = (struct stat_spread){d->value, d->low, d->high, d->pairs};
+}
+
 bool report_check(struct report *r, struct section *s, bool held, const char *format, ...)
 {
     va_list args;
@@ -135,6 +142,65 @@ bool report_check(struct report *r, struct section *s, bool held, const char *fo
     va_end(args);
     b->held = held;
     return held;
+}
+
+static bool has_figures(const struct table *t)
+{
+    for (uint32_t i = 0; i < t->row_count; i++)
+        for (uint32_t c = 0; c < t->column_count; c++)
+            if (t->rows[i][c].kind != CELL_EMPTY && t->rows[i][c].kind != CELL_TEXT)
+                return true;
+    return false;
+}
+
+bool block_is_shown(const struct section *s, const struct block *b)
+{
+    if (s->state != SECTION_FAILED)
+        return true;
+    return (b->kind == BLOCK_CHECK && !b->held) ||
+           (b->kind == BLOCK_TABLE && !has_figures(b->table));
+}
+
+/* ---- Intervals ---- */
+
+/* Add to `seen`, an array of spreads, what is not in it. */
+static void see_interval(struct rt_string *seen, const struct stat_spread *d)
+{
+    if (d->trials < STAT_PAIRS_MIN)
+        return;
+    const struct stat_spread *all = (const void *)seen->data;
+    for (size_t i = 0; i < seen->len / sizeof *all; i++)
+        if (all[i].median == d->median && all[i].low == d->low && all[i].high == d->high)
+            return;
+    rt_string_append(seen, d, sizeof *d);
+}
+
+static void see_table(struct rt_string *seen, const struct table *t)
+{
+    for (uint32_t i = 0; i < t->row_count; i++)
+        for (uint32_t c = 0; c < t->column_count; c++)
+            if (t->rows[i][c].kind == CELL_INTERVAL)
+                see_interval(seen, &t->rows[i][c].number);
+}
+
+uint32_t report_count_intervals(const struct report *r)
+{
+    uint32_t count = 0;
+    struct rt_string seen = {0};
+    for (const struct section *s = r->first; s; s = s->next) {
+        seen.len = 0;
+        for (const struct block *b = s->first; b; b = b->next) {
+            if (!block_is_shown(s, b))
+                continue;
+            if (b->kind == BLOCK_TABLE)
+                see_table(&seen, b->table);
+            else if (b->kind == BLOCK_SENTENCE)
+                see_interval(&seen, &b->interval);
+        }
+        count += (uint32_t)(seen.len / sizeof(struct stat_spread));
+    }
+    rt_string_deinit(&seen);
+    return count;
 }
 
 /* ---- Tables as text and CSV ---- */
@@ -270,4 +336,41 @@ void table_to_text(const struct table *t, struct rt_string *out)
         }
         rt_string_append(out, "\n", 1);
     }
+}
+
+void section_to_text(const struct section *s, struct rt_string *out)
+{
+    rt_string_printf(out, "\n== %s\n", s->title);
+    for (const struct block *b = s->first; b; b = b->next) {
+        if (!block_is_shown(s, b))
+            continue;
+        switch (b->kind) {
+        case BLOCK_TABLE:
+            rt_string_append(out, "\n", 1);
+            table_to_text(b->table, out);
+            break;
+        case BLOCK_SENTENCE:
+            rt_string_printf(out, "%s\n", b->text);
+            break;
+        case BLOCK_CHECK:
+            rt_string_printf(out, "%s %s\n", b->held ? "holds:" : "DOES NOT HOLD:", b->text);
+            break;
+        case BLOCK_PLOT:
+            break;
+        }
+    }
+}
+
+void text_to_json(struct rt_string *out, const char *text)
+{
+    rt_string_append(out, "\"", 1);
+    for (; text && *text; text++) {
+        if (*text == '"' || *text == '\\')
+            rt_string_printf(out, "\\%c", *text);
+        else if ((unsigned char)*text < 0x20)
+            rt_string_printf(out, "\\u%04x", *text);
+        else
+            rt_string_append(out, text, 1);
+    }
+    rt_string_append(out, "\"", 1);
 }

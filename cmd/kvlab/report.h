@@ -52,6 +52,8 @@ static inline struct cell cell_interval(const struct stat_difference *d)
 
 /* ---- Plots (drawn by plot.c) ---- */
 
+/* STEPS: a point's x is the upper edge of a step of that height; the first point is the lower edge of
+ * all, the last the end of all. STACK: boxes upon each other, a bar for each x. */
 enum plot_kind { PLOT_LINES, PLOT_POINTS, PLOT_STEPS, PLOT_STACK };
 struct plot_point {
     double x, y, low, high; // low and high: an error bar, when they differ
@@ -71,6 +73,7 @@ struct plot {
     const char *const *x_names; // STACK: names of the bars
     struct plot_series *first, *last;
     bool drawn;
+    const char *missing;  // why it could not be drawn; NULL: it was, or was not tried
     struct rt_string svg; // ready for a page
 };
 
@@ -89,8 +92,9 @@ struct block {
     enum block_kind kind;
     struct table *table;
     struct plot *plot;
-    const char *text; // SENTENCE, CHECK
-    bool held;        // CHECK
+    const char *text;            // SENTENCE, CHECK
+    struct stat_spread interval; // SENTENCE: what it says of a difference; trials 0: nothing
+    bool held;                   // CHECK
 };
 struct section {
     struct section *next;
@@ -105,8 +109,9 @@ struct report {
     struct rt_arena arena;
     struct section *first, *last;
     bool quick, interrupted;
-    const char *machine; // a line: CPU, kernel, disk
-    const char *taken;   // when, and the command
+    const char *machine;   // a line: CPU, kernel, disk
+    const char *taken;     // when, and the command
+    const char *unwritten; // of the result folder; NULL: all is there
 };
 
 void report_init(struct report *r);
@@ -125,9 +130,18 @@ void plot_add(struct plot_series *s, double x, double y);
 void plot_add_spread(struct plot_series *s, double x, struct stat_spread y);
 void report_say(struct report *r, struct section *s, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The last sentence tells of this difference: its interval counts among the page's. */
+void report_said_difference(struct section *s, const struct stat_difference *d);
 /* A statement that was tested. A check that does not hold is shown as such. Returns `held`. */
 bool report_check(struct report *r, struct section *s, bool held, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* A failed section has no figures: what it shows are tables of words only, such as a log's end, and the
+ * checks that do not hold. */
+bool block_is_shown(const struct section *s, const struct block *b);
+/* How many intervals of differences are shown that have enough pairs to be called one; an interval that a
+ * table and a sentence of a section both have counts once. */
+uint32_t report_count_intervals(const struct report *r);
 
 /* ---- Forms ---- */
 
@@ -135,5 +149,7 @@ const char *cell_show(const struct table *t, uint32_t column, const struct cell 
                       size_t cap); // plain text
 void table_to_csv(const struct table *t, struct rt_string *out);
 void table_to_text(const struct table *t, struct rt_string *out);
+void section_to_text(const struct section *s, struct rt_string *out);
 void report_to_html(const struct report *r, struct rt_string *out);
 void text_to_html(struct rt_string *out, const char *text);
+void text_to_json(struct rt_string *out, const char *text); // with its quotes; NULL: ""

@@ -45,7 +45,7 @@ static const char page_head[] =
     "900;--accent:#000}"
     "body{max-width:none;font-size:10.5pt;padding:0}h2{break-after:avoid}h3{break-after:avoid}"
     "figure,table,.note{break-inside:avoid}nav{display:none}.wide{overflow:visible}table{font-size:"
-    "8.5pt}}\n"
+    "8.5pt}th,td{white-space:normal;padding:.2rem .3rem}}\n"
     "</style>\n</head>\n<body>\n";
 
 void text_to_html(struct rt_string *out, const char *text)
@@ -120,6 +120,11 @@ static void table_to_html(const struct table *t, struct rt_string *out)
 
 static void plot_to_html(const struct plot *p, struct rt_string *out)
 {
+    if (p->missing) {
+        element(out, "<div class=\"note bad-note\">The plot \u201c", p->title,
+                "\u201d is missing:");
+        element(out, "<pre>", p->missing, "</pre></div>\n");
+    }
     if (!p->drawn)
         return;
     rt_string_printf(out, "<figure role=\"img\" aria-label=\"");
@@ -133,6 +138,8 @@ static void blocks_to_html(const struct section *s, struct rt_string *out)
 {
     bool in_checks = false;
     for (const struct block *b = s->first; b; b = b->next) {
+        if (!block_is_shown(s, b))
+            continue;
         if ((b->kind == BLOCK_CHECK) != in_checks) {
             rt_string_printf(out, in_checks ? "</ul>\n" : "<ul class=\"checks\">\n");
             in_checks = !in_checks;
@@ -174,8 +181,8 @@ static void section_to_html(const struct section *s, struct rt_string *out)
     }
     if (s->state == SECTION_FAILED)
         element(out,
-                "<div class=\"note bad-note\"><strong>This experiment failed; its figures do not "
-                "count.</strong><pre>",
+                "<div class=\"note bad-note\"><strong>This experiment failed; it has no "
+                "figures.</strong><pre>",
                 s->why ? s->why : "", "</pre></div>\n");
     if (s->state == SECTION_SKIPPED)
         element(out, "<p class=\"note\">Skipped: ", s->why ? s->why : "", "</p>\n");
@@ -184,6 +191,25 @@ static void section_to_html(const struct section *s, struct rt_string *out)
                               "what had been measured.</p>\n");
     blocks_to_html(s, out);
     rt_string_printf(out, "</section>\n");
+}
+
+static void how_to_read(const struct report *r, struct rt_string *out)
+{
+    uint32_t intervals = report_count_intervals(r);
+    rt_string_printf(
+        out,
+        "<p class=\"soft\">A figure is the median of its trials, with the lowest and "
+        "the highest in brackets. Settings that are compared ran in turns, pair by "
+        "pair. A difference is called one only when the 95 %% interval of the pairs\u2019 "
+        "median difference (bootstrap) excludes 0 and there are at least %d pairs; "
+        "such cells are bold.",
+        STAT_PAIRS_MIN);
+    if (intervals)
+        rt_string_printf(out,
+                         " The page holds %u such interval%s of 95 %%: one in twenty may exclude 0 "
+                         "by chance where nothing differs.",
+                         intervals, intervals == 1 ? "" : "s");
+    rt_string_printf(out, "</p>\n");
 }
 
 void report_to_html(const struct report *r, struct rt_string *out)
@@ -202,19 +228,16 @@ void report_to_html(const struct report *r, struct rt_string *out)
     if (r->interrupted)
         rt_string_printf(out, "<p class=\"note bad-note\">The run was stopped early; this is the "
                               "report of what had been measured.</p>\n");
+    if (r->unwritten)
+        element(out, "<p class=\"note bad-note\">The result folder is not whole: ", r->unwritten,
+                "</p>\n");
     rt_string_printf(out, "<nav>");
     for (const struct section *s = r->first; s; s = s->next) {
         rt_string_printf(out, "<a href=\"#%s\">", s->id);
         element(out, "", s->id, "</a> ");
     }
-    rt_string_printf(out,
-                     "</nav>\n<p class=\"soft\">A figure is the median of its trials, with the "
-                     "lowest and the highest "
-                     "in brackets. Settings that are compared ran in turns, pair by pair. A "
-                     "difference is called one only when the 95 %% "
-                     "interval of the pairs\u2019 median difference (bootstrap) excludes 0 and "
-                     "there are at least %d pairs; such cells are bold.</p>\n",
-                     STAT_PAIRS_MIN);
+    rt_string_printf(out, "</nav>\n");
+    how_to_read(r, out);
     for (const struct section *s = r->first; s; s = s->next)
         section_to_html(s, out);
     rt_string_printf(out, "</body>\n</html>\n");

@@ -1,5 +1,6 @@
 /* cmd/kvlab/trials.c: rounds of trials. */
 #include "cmd/kvlab/trials.h"
+#include "cmd/kvlab/notes.h"
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
@@ -146,6 +147,7 @@ static bool run_trial(struct lab *lab, const struct setting *s, const char *name
     if (ok && !lab_is_stopped(lab)) { // one that was cut short is no trial
         const struct stage_reading *leader = add_windows(m, c, before, after, r);
         keep(m, r);
+        note_trial(lab, name, s, m->trials);
         snprintf(file, sizeof file, "%s-%s-%u", name, s->id, m->trials);
         ok = load_write_raw(lab, r, file, why) &&
              (!leader || stages_write_raw(lab, leader, file, why));

@@ -1,7 +1,8 @@
 /* kvlab's tables, plots and page, its options, its windows of stages: without a cluster. */
-#include "cmd/kvlab/cluster.h"
+#include "cmd/kvlab/kube.h"
 #include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/machine.h"
+#include "cmd/kvlab/notes.h"
 #include "cmd/kvlab/plot.h"
 #include "tests/support/rt_test.h"
 #include <errno.h>
@@ -77,6 +78,153 @@ static void a_section_that_failed_says_so_and_why(void **state)
     report_to_html(&r, &html);
     assert_non_null(strstr(rt_string_cstr(&html), "member m2 ended &lt;here&gt;"));
     assert_non_null(strstr(rt_string_cstr(&html), "Stopped before its end"));
+    rt_string_deinit(&html);
+    report_deinit(&r);
+}
+
+static void a_section_that_failed_has_words_and_broken_checks_but_no_figures(void **state)
+{
+    (void)state;
+    static const struct column line[] = {{"line", "", false, 0}};
+    struct report r;
+    struct rt_string html = {0}, text = {0};
+    report_init(&r);
+    struct section *s = report_section(&r, "x", "X", "Q?", NULL);
+    small_table(&r, s);
+    table_row(&r, report_table(&r, s, "end", "The end of m1.log", line, 1))[0] = cell_text("bang");
+    report_say(&r, s, "%s", "a is higher than b");
+    report_check(&r, s, true, "%s", "water is wet");
+    report_check(&r, s, false, "%s", "water is dry");
+    struct plot *p = report_plot(&r, s, "p", "P", PLOT_LINES, "x", "y");
+    p->drawn = true;
+    rt_string_printf(&p->svg, "<svg></svg>");
+    s->state = SECTION_FAILED;
+    report_to_html(&r, &html);
+    section_to_text(s, &text);
+    const char *const forms[] = {rt_string_cstr(&html), rt_string_cstr(&text)};
+    for (int i = 0; i < 2; i++) {
+        assert_non_null(strstr(forms[i], "bang"));
+        assert_non_null(strstr(forms[i], "water is dry"));
+        assert_null(strstr(forms[i], "12345"));
+        assert_null(strstr(forms[i], "a is higher than b"));
+        assert_null(strstr(forms[i], "water is wet"));
+        assert_null(strstr(forms[i], "<figure"));
+    }
+    rt_string_deinit(&html);
+    rt_string_deinit(&text);
+    report_deinit(&r);
+}
+
+/* A row of intervals: `pairs` each, the i-th from i + 1 to i + 2. */
+static void add_intervals(struct report *r, struct section *s, uint32_t count, uint32_t pairs)
+{
+    static const struct column columns[] = {{"difference", "ms", true, 2}};
+    struct table *t = report_table(r, s, "d", "Differences", columns, 1);
+    for (uint32_t i = 0; i < count; i++) {
+        struct stat_difference d = {i + 1.5, i + 1, i + 2, pairs, true};
+        table_row(r, t)[0] = cell_interval(&d);
+    }
+}
+
+static void the_page_says_how_many_intervals_it_holds(void **state)
+{
+    (void)state;
+    struct report r;
+    struct rt_string html = {0};
+    report_init(&r);
+    struct section *s = report_section(&r, "x", "X", "Q?", NULL);
+    add_intervals(&r, s, 3, STAT_PAIRS_MIN);
+    add_intervals(&r, s, 2, STAT_PAIRS_MIN - 1); // too few pairs to be called one
+    struct stat_difference again = {1.5, 1, 2, STAT_PAIRS_MIN, true},
+                           other = {7, 6, 8, STAT_PAIRS_MIN, true};
+    report_say(&r, s, "%s", "what the table has, too");
+    report_said_difference(s, &again);
+    report_say(&r, s, "%s", "what it has not");
+    report_said_difference(s, &other);
+    s = report_section(&r, "y", "Y", "Q?", NULL);
+    add_intervals(&r, s, 5, STAT_PAIRS_MIN);
+    s->state = SECTION_FAILED;
+    assert_int_equal(report_count_intervals(&r), 4);
+    report_to_html(&r, &html);
+    assert_non_null(strstr(rt_string_cstr(&html),
+                           "The page holds 4 such intervals of 95 %: one in twenty may exclude 0"));
+    rt_string_deinit(&html);
+    report_deinit(&r);
+}
+
+static void a_plot_that_cannot_be_drawn_costs_the_others_and_the_page_nothing(void **state)
+{
+    (void)state;
+    struct report r;
+    struct rt_string html = {0};
+    struct why why;
+    report_init(&r);
+    struct section *s = report_section(&r, "x", "X", "Q?", NULL);
+    for (int i = 0; i < 2; i++)
+        plot_add(plot_series(
+                     &r,
+                     report_plot(&r, s, i ? "two" : "one", i ? "Two" : "One", PLOT_LINES, "x", "y"),
+                     "s"),
+                 1, 2);
+    report_say(&r, s, "%s", "a sentence");
+    assert_false(plot_draw_section(&r, s, "no/such/folder", &why));
+    assert_non_null(strstr(why.text, "no/such/folder/plots/one.dat"));
+    for (const struct block *b = s->first; b; b = b->next)
+        if (b->kind == BLOCK_PLOT)
+            assert_non_null(b->plot->missing);
+    assert_true(plot_draw_section(&r, s, "no/such/folder", &why)); // known, and said once
+    report_to_html(&r, &html);
+    assert_non_null(strstr(rt_string_cstr(&html), "One\u201d is missing"));
+    assert_non_null(strstr(rt_string_cstr(&html), "Two\u201d is missing"));
+    assert_non_null(strstr(rt_string_cstr(&html), "a sentence"));
+    rt_string_deinit(&html);
+    report_deinit(&r);
+}
+
+static const struct plot *first_plot(const struct section *s)
+{
+    const struct block *b = s->first;
+    while (b && b->kind != BLOCK_PLOT)
+        b = b->next;
+    return b ? b->plot : NULL;
+}
+
+static void the_steps_of_a_histogram_stand_over_their_own_buckets(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"kvd"};
+    enum { COUNT = 40 };
+    double ms[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        ms[i] = 6 + i * 0.1; // all above 5 ms and not above 10
+    struct report r;
+    struct rt_string data = {0}, script = {0}, html = {0};
+    report_init(&r);
+    struct section *s = report_section(&r, "kube", "K", "Q?", NULL);
+    struct kube_analysis a = kube_analyse(ms, COUNT);
+    const struct kube_compared figures[KUBE_FIGURES] = {
+        {.servers = {stat_spread_of((double[]){8, 9, 11}, 3)}},
+        {.servers = {stat_spread_of((double[]){1, 2, 3}, 3)}}};
+    kube_report(&r, s, &a, figures, names, 1);
+    const struct plot *p = first_plot(s);
+    assert_non_null(p);
+    plot_data(p, &data);
+    plot_script(p, "/tmp/steps", &script);
+    // fsteps draws a point's height from the x before it: 40 between 5 and 10, and back to 0 at the end.
+    static const char wanted[] = "0.5 0 0 0\n1 0 0 0\n5 0 0 0\n10 40 40 40\n25 0 0 0\n";
+    assert_non_null(strstr(rt_string_cstr(&script), " with fsteps"));
+    assert_non_null(strstr(rt_string_cstr(&script),
+                           "set xrange [0.5:1000]\nset xtics nomirror (1, 5, "
+                           "10, 25, 50, 100, 200, 500)\n"));
+    assert_memory_equal(rt_string_cstr(&data), wanted, sizeof wanted - 1);
+    assert_non_null(strstr(rt_string_cstr(&data), "\n1000 0 0 0\n1000 0 0 0\n\n\n0.5 0"));
+    s->state = SECTION_DONE;
+    report_to_html(&r, &html);
+    assert_non_null(strstr(rt_string_cstr(&html), "9.00<small>[8.00, 11.00]</small>"));
+    assert_non_null(strstr(rt_string_cstr(&html), "n = 40 latencies"));
+    assert_non_null(strstr(rt_string_cstr(&html), "were they independent"));
+    rt_string_deinit(&data);
+    rt_string_deinit(&script);
     rt_string_deinit(&html);
     report_deinit(&r);
 }
@@ -224,6 +372,126 @@ static void a_window_of_stages_is_what_came_between_two_readings(void **state)
     stages_free(sum);
 }
 
+static struct lab *small_lab(struct lab_options *options)
+{
+    struct lab *lab = rt_alloc_zero(sizeof *lab);
+    lab->options = options;
+    lab->kernel = lab->cpu = lab->disk = "unknown";
+    lab->command = "kvlab \"x\"";
+    lab->folder = "no/such/folder";
+    rt_arena_init(&lab->arena);
+    report_init(&lab->report);
+    return lab;
+}
+
+static void free_lab(struct lab *lab)
+{
+    rt_string_deinit(&lab->servers);
+    report_deinit(&lab->report);
+    rt_arena_deinit(&lab->arena);
+    rt_free(lab);
+}
+
+static void run_json_has_each_setting_with_its_load_and_knobs_and_trials(void **state)
+{
+    (void)state;
+    struct lab_options options = {.trials = 7};
+    struct lab *lab = small_lab(&options);
+    struct cluster *c = rt_alloc_zero(sizeof *c); // one that does not tell its knobs
+    struct rt_string json = {0};
+    snprintf(c->name, sizeof c->name, "pair");
+    c->count = 3;
+    const struct setting settings[] = {
+        {.label = "default",
+         .id = "a",
+         .cluster = c,
+         .load = {.kind = LOAD_PUT,
+                  .rate = 500,
+                  .clients = 64,
+                  .value_bytes = 256,
+                  .length_ns = 2 * RT_SECOND,
+                  .warmup_ns = RT_SECOND / 4}},
+        {.label = "window \"1\"",
+         .id = "b",
+         .cluster = c,
+         .load = {.kind = LOAD_GET, .clients = 1, .length_ns = RT_SECOND},
+         .knobs = {{"max-inflight-msgs", "1"}, {"sync-timeout", "5ms"}}}};
+    for (uint32_t t = 1; t <= 2; t++)
+        for (int i = 0; i < 2; i++)
+            note_trial(lab, "replication", &settings[i], t);
+    machine_note_server(lab, "a:2379", "3.6.0");
+    machine_note_server(lab, "b:2379", "3.5.\"16\"");
+    lab_run_json(lab, &json);
+    static const char *const wanted[] = {
+        "{\"experiment\": \"replication\", \"setting\": \"a\", \"trials\": 2, \"label\": "
+        "\"default\", \"cluster\": \"pair\", \"members\": 3, \"load\": {\"kind\": \"put\", "
+        "\"loop\": \"open\", \"rate\": 500, \"clients\": 64, \"value_bytes\": 256, "
+        "\"length_s\": 2, \"warmup_s\": 0.25}, \"knobs\": {}}",
+        "\"label\": \"window \\\"1\\\"\"",
+        "\"kind\": \"get\", \"loop\": \"closed\", \"clients\": 1",
+        "\"knobs\": {\"max-inflight-msgs\": \"1\", \"sync-timeout\": \"5ms\"}",
+        "{\"endpoint\": \"a:2379\", \"version\": \"3.6.0\"}",
+        "\"version\": \"3.5.\\\"16\\\"\"",
+        "\"kvlab_machine\": {"};
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+        if (!strstr(rt_string_cstr(&json), wanted[i]))
+            fail_msg("no %s in %s", wanted[i], rt_string_cstr(&json));
+    assert_non_null(strstr(lab->kvd_version, "b:2379 is version"));
+    rt_string_deinit(&json);
+    rt_free(c);
+    free_lab(lab);
+}
+
+static void
+the_folder_that_cannot_be_written_fails_with_the_first_why_and_marks_the_page(void **state)
+{
+    (void)state;
+    struct lab_options options = {0};
+    struct why why = {{0}};
+    struct lab *lab = small_lab(&options);
+    struct section *s = report_section(&lab->report, "x", "X", "Q?", NULL);
+    small_table(&lab->report, s);
+    s->state = SECTION_DONE;
+    assert_false(lab_write_results(lab, &why));
+    assert_non_null(strstr(why.text, "tables/small.csv"));
+    assert_non_null(strstr(lab->report.unwritten, "tables/small.csv"));
+    s->state = SECTION_FAILED; // then there is no table to be written
+    assert_false(lab_write_results(lab, &why));
+    assert_non_null(strstr(why.text, "run.json"));
+    free_lab(lab);
+}
+
+static void progress_is_of_all_experiments_and_moves_within_a_step(void **state)
+{
+    (void)state;
+    struct lab_options options = {0};
+    struct lab *lab = small_lab(&options);
+    struct progress *p = &lab->progress;
+    char line[256];
+    p->is_terminal = true; // of the lines below, which no goroutine draws
+    progress_plan(lab, 20);
+    progress_plan(lab, 80);
+    progress_begin(lab, 20);
+    *p = (struct progress){.is_terminal = true, .planned_s = p->planned_s, .due_s = p->due_s};
+    p->step_s = 10; // as progress_step does, with a clock of our own
+    const struct {
+        double at_s, part;
+    } rows[] = {{0, 0}, {5, 0.05}, {10, 0.1}, {60, 0.1}}; // a step that is late is not more
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        double part = progress_part(p, (int64_t)(rows[i].at_s * 1e9));
+        if (part < rows[i].part - 1e-9 || part > rows[i].part + 1e-9)
+            fail_msg("at %g s: wanted %g, got %g", rows[i].at_s, rows[i].part, part);
+    }
+    snprintf(p->text, sizeof p->text, "x: a, 1 of 2");
+    progress_line(p, 5 * RT_SECOND, line, sizeof line);
+    assert_string_equal(line, "[#.......................]   5 %  1:35 left  x: a, 1 of 2"
+                              "                        ");
+    progress_end(lab); // skipped after half of it: its rest is not to come
+    assert_true(p->planned_s == 90);
+    assert_true(p->done_s == 10);
+    free_lab(lab);
+}
+
 /* Last of all: nothing is started any more afterwards. */
 static void an_end_at_once_kills_what_was_started_and_tells_the_knobs(void **state)
 {
@@ -278,12 +546,19 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_table_as_csv_keeps_every_figure_and_quotes_words),
     cmocka_unit_test(a_page_escapes_words_and_names_nothing_outside_itself),
     cmocka_unit_test(a_section_that_failed_says_so_and_why),
+    cmocka_unit_test(a_section_that_failed_has_words_and_broken_checks_but_no_figures),
+    cmocka_unit_test(the_page_says_how_many_intervals_it_holds),
+    cmocka_unit_test(a_plot_that_cannot_be_drawn_costs_the_others_and_the_page_nothing),
+    cmocka_unit_test(the_steps_of_a_histogram_stand_over_their_own_buckets),
     cmocka_unit_test(the_boxes_of_a_stack_stand_on_each_other),
     cmocka_unit_test(a_plot_in_the_page_takes_its_colour_of_text_and_leaves_the_head_behind),
     cmocka_unit_test(wrong_options_are_refused_with_what_is_right),
     cmocka_unit_test(the_nearest_name_is_found_and_none_where_none_is_near),
     cmocka_unit_test(a_metric_is_the_sum_of_its_lines_and_not_of_its_namesakes),
     cmocka_unit_test(a_window_of_stages_is_what_came_between_two_readings),
+    cmocka_unit_test(run_json_has_each_setting_with_its_load_and_knobs_and_trials),
+    cmocka_unit_test(the_folder_that_cannot_be_written_fails_with_the_first_why_and_marks_the_page),
+    cmocka_unit_test(progress_is_of_all_experiments_and_moves_within_a_step),
     cmocka_unit_test(a_wall_time_is_shown_as_its_date),
     cmocka_unit_test(an_end_at_once_kills_what_was_started_and_tells_the_knobs), // last
 };

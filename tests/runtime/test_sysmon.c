@@ -96,6 +96,41 @@ static void the_time_in_a_blocking_call_is_no_part_of_a_slice(void **state)
     assert_in_range(on_procs(1, blocked_then_computing), 0, ROUNDS / 4);
 }
 
+static void turn_until_flag(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&flag)) {
+        for (volatile int i = 0; i < 2000; i++)
+            ;
+        rt_yield();
+    }
+}
+
+enum { TURNERS = 20, CALLS = 200 };
+
+/* How many were stopped by need for one that came back from a blocking call, to a P that turns. */
+static int come_back_among_those_who_turn(void *arg)
+{
+    (void)arg;
+    struct rt_stats before, after;
+    atomic_store(&flag, 0);
+    for (int i = 0; i < TURNERS; i++)
+        if (rt_go("turner", turn_until_flag, NULL) != 0)
+            return -1;
+    rt_stats(&before);
+    for (int i = 0; i < CALLS; i++)
+        rt_blocking(sleep_ms, (void *)1);
+    rt_stats(&after);
+    atomic_store(&flag, 1);
+    return (int)(after.preempted_need - before.preempted_need);
+}
+
+static void nobody_is_stopped_for_an_event_on_a_p_that_turns_by_itself(void **state)
+{
+    (void)state;
+    assert_in_range(on_procs(1, come_back_among_those_who_turn), 0, CALLS / 4);
+}
+
 static _Atomic int inside;
 
 static int64_t enter_and_sleep(void *arg)
@@ -201,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timer_that_falls_due_during_a_blocking_call_is_served),
         cmocka_unit_test(the_time_in_a_blocking_call_is_no_part_of_a_slice),
+        cmocka_unit_test(nobody_is_stopped_for_an_event_on_a_p_that_turns_by_itself),
         cmocka_unit_test(calls_of_a_run_that_has_ended_take_no_places_of_the_next),
         cmocka_unit_test(a_thread_that_it_starts_has_the_usual_slice_of_the_kernel),
     };

@@ -492,6 +492,20 @@ static void progress_is_of_all_experiments_and_moves_within_a_step(void **state)
     free_lab(lab);
 }
 
+static void etcd_refuses_a_cluster_that_is_not_ours(void **state)
+{
+    (void)state;
+    struct lab_options options = {.endpoint_count = 1, .endpoints = {"127.0.0.1:1"}};
+    struct why why = {{0}};
+    struct lab *lab = small_lab(&options);
+    snprintf(lab->etcd_version, sizeof lab->etcd_version, "etcd");
+    assert_int_equal(run_etcd(lab, report_section(&lab->report, "x", "X", "Q?", NULL), &why),
+                     OUTCOME_SKIPPED);
+    assert_non_null(strstr(why.text, "without --endpoints"));
+    assert_true(etcd_seconds(lab) == 0);
+    free_lab(lab);
+}
+
 /* Last of all: nothing is started any more afterwards. */
 static void an_end_at_once_kills_what_was_started_and_tells_the_knobs(void **state)
 {
@@ -559,6 +573,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(run_json_has_each_setting_with_its_load_and_knobs_and_trials),
     cmocka_unit_test(the_folder_that_cannot_be_written_fails_with_the_first_why_and_marks_the_page),
     cmocka_unit_test(progress_is_of_all_experiments_and_moves_within_a_step),
+    cmocka_unit_test(etcd_refuses_a_cluster_that_is_not_ours),
     cmocka_unit_test(a_wall_time_is_shown_as_its_date),
     cmocka_unit_test(an_end_at_once_kills_what_was_started_and_tells_the_knobs), // last
 };

@@ -3,10 +3,12 @@
  * Only we write, so the revisions of events must follow each other without a gap: a stream that sees
  * revision + 1 each time has every event, once, in order. A put's value begins with the time it was
  * due; an event's delivery takes from then until its stream has it. */
+#include "cmd/kvlab/notes.h"
 #include "cmd/kvlab/replication.h"
 #include "proto/fields.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <rt/go.h>
 #include <stdio.h>
 
@@ -16,6 +18,7 @@ enum {
     HIGH_RATE = 4,
     FULL_TRIALS = 10,
     QUICK_TRIALS = 3,
+    OPENED_PER_S = 1000, // streams, about; what the progress is told
     OPEN_S = 60,
     DRAIN_S = 60,
     VALUE_BYTES = 64,
@@ -193,6 +196,16 @@ static void close_all(struct watching *w)
 
 /* ---- The puts ---- */
 
+/* Or until nobody waits for the rest. */
+static void wait_until(const struct watching *w, int64_t when_ns)
+{
+    enum { STEP_MS = 50 };
+    while (rt_now_ns() < when_ns && !atomic_load(&w->over) && !lab_is_stopped(w->lab)) {
+        int64_t step = rt_after_ns(STEP_MS * RT_MS);
+        rt_sleep_until(step < when_ns ? step : when_ns);
+    }
+}
+
 static void run_putter(void *arg)
 {
     struct watching *w = arg;
@@ -202,9 +215,11 @@ static void run_putter(void *arg)
         struct why why;
         uint64_t n = atomic_fetch_add(&w->next, 1);
         int64_t due = w->start_ns + (int64_t)((double)n * 1e9 / w->rate);
-        if (due >= w->start_ns + w->length_ns || atomic_load(&w->over) || lab_is_stopped(w->lab))
+        if (due >= w->start_ns + w->length_ns)
             break;
-        rt_sleep_until(due);
+        wait_until(w, due);
+        if (atomic_load(&w->over) || lab_is_stopped(w->lab))
+            break;
         memcpy(value, &due, sizeof due);
         if (client_put(leader, RT_BYTES("kvlab/watch/key"), rt_bytes(value, sizeof value), NULL,
                        &why)) {
@@ -237,6 +252,7 @@ static bool wait_delivered(struct watching *w, struct why *why)
     return false;
 }
 
+/* By load; a figure that a trial does not know is NAN. */
 struct delivered {
     uint32_t trials;
     double p50[TRIALS_MAX], p95[TRIALS_MAX], p99[TRIALS_MAX], preempted[TRIALS_MAX],
@@ -244,40 +260,50 @@ struct delivered {
     struct rt_hdr_counts *all;
 };
 
-static double preempted(struct watching *w)
+struct look {
+    double preempted; // so far; NAN: the server does not tell
+    int64_t at_ns;
+};
+
+static struct look look(const struct watching *w)
 {
-    static const char *const names[] = {"kvd_runtime_preempted_slice_total",
-                                        "kvd_runtime_preempted_need_total"};
-    double values[2];
-    struct why why; // etcd has none: then the difference is 0
-    return client_metrics(cluster_leader(w->cluster)->endpoint, names, values, 2, &why)
-               ? 0
-               : values[0] + values[1];
+    double count;
+    struct why why; // etcd has no such count; a look that fails is an unknown, not 0
+    bool told = w->cluster->has_insight &&
+                client_preemptions(cluster_leader(w->cluster)->endpoint, &count, &why) == 0;
+    return (struct look){told ? count : NAN, rt_now_ns()};
 }
 
-static void keep(struct delivered *d, const struct rt_hdr *h, double preemptions, double seconds)
+/* `seconds`: what the trial took, its length or until the last event had come. */
+static bool keep(struct watching *w, struct delivered *d, const char *load, double seconds,
+                 const struct look looks[2], struct why *why)
 {
+    char name[48];
     struct rt_hdr_counts *c = rt_hdr_counts_new();
-    rt_hdr_read(h, c);
+    rt_hdr_read(atomic_load(&w->delivery), c);
     uint32_t t = d->trials++;
     d->p50[t] = (double)rt_hdr_quantile(c, 0.5) / 1e6;
     d->p95[t] = (double)rt_hdr_quantile(c, 0.95) / 1e6;
     d->p99[t] = (double)rt_hdr_quantile(c, 0.99) / 1e6;
-    d->preempted[t] = preemptions / seconds;
+    d->preempted[t] = (looks[1].preempted - looks[0].preempted) /
+                      ((double)(looks[1].at_ns - looks[0].at_ns) / 1e9);
     d->events[t] = (double)c->count / seconds;
     rt_hdr_counts_merge(d->all, c);
+    snprintf(name, sizeof name, "watch-%s-%u", load, d->trials);
+    bool ok = lab_write_histogram(w->lab, name, c, why);
     rt_free(c);
+    return ok;
 }
 
-static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct delivered *d,
-                      struct why *why)
+static bool run_trial(struct watching *w, const char *load, double rate, int64_t length_ns,
+                      struct delivered *d, struct why *why)
 {
     struct rt_hdr *h = rt_hdr_new();
     atomic_store(&w->delivery, h); // nothing is on its way: the last trial was waited for
     atomic_store(&w->next, 0);
     w->rate = rate;
     w->length_ns = length_ns;
-    double before = preempted(w);
+    struct look looks[2] = {look(w)};
     w->start_ns = rt_after_ns(2 * RT_MS);
     for (int i = 0; i < PUTTERS; i++) {
         rt_waitgroup_add(&w->putting, 1);
@@ -286,8 +312,12 @@ static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct
     }
     rt_waitgroup_wait(&w->putting, RT_FOREVER);
     bool ok = wait_delivered(w, why);
-    if (ok && !lab_is_stopped(w->lab))
-        keep(d, h, preempted(w) - before, (double)(rt_now_ns() - w->start_ns) / 1e9);
+    wait_until(w, w->start_ns + w->length_ns); // also when its last event has come before
+    if (ok && !lab_is_stopped(w->lab)) {
+        double seconds = (double)(rt_now_ns() - w->start_ns) / 1e9;
+        looks[1] = look(w);
+        ok = keep(w, d, load, seconds, looks, why);
+    }
     if (ok)
         rt_hdr_free(h); // else a late event may still come to it: it dies with the process
     return ok;
@@ -295,8 +325,16 @@ static bool run_trial(struct watching *w, double rate, int64_t length_ns, struct
 
 /* ---- The experiment ---- */
 
-static void show(struct lab *lab, struct section *s, const struct delivered *d, const double *rates,
-                 double streams)
+static const char *const load_names[LOADS] = {"low", "high"};
+
+static struct cell spread_cell(const double *values, uint32_t count)
+{
+    struct stat_spread s = stat_spread_of(values, count);
+    return s.trials ? cell_spread(s) : (struct cell){0};
+}
+
+static void show_loads(struct lab *lab, struct section *s, const struct delivered *d,
+                       const double *rates)
 {
     static const struct column columns[] = {{"load", "", false, 0},
                                             {"puts", "a second", false, 0},
@@ -304,12 +342,72 @@ static void show(struct lab *lab, struct section *s, const struct delivered *d, 
                                             {"P50", "ms", true, 2},
                                             {"P95", "ms", true, 2},
                                             {"P99", "ms", true, 2},
-                                            {"article: P95", "ms", false, 1},
-                                            {"P95, ours / article", "", false, 2},
-                                            {"preemptions", "a second", true, 1},
-                                            {"article: preemptions", "a second", false, 0}};
-    static const double article[][2] = {{8.2, 12}, {47.6, 328}};
-    struct table *t = report_table(&lab->report, s, "watch", "Delivery of events", columns, 10);
+                                            {"preemptions", "a second", true, 1}};
+    struct table *t = report_table(&lab->report, s, "watch", "Delivery of events", columns, 7);
+    for (int i = 0; i < LOADS; i++) {
+        if (!d[i].trials)
+            continue;
+        struct cell *row = table_row(&lab->report, t);
+        row[0] = cell_text(load_names[i]);
+        row[1] = cell_number(rates[i]);
+        row[2] = spread_cell(d[i].events, d[i].trials);
+        row[3] = spread_cell(d[i].p50, d[i].trials);
+        row[4] = spread_cell(d[i].p95, d[i].trials);
+        row[5] = spread_cell(d[i].p99, d[i].trials);
+        row[6] = spread_cell(d[i].preempted, d[i].trials);
+    }
+    t->note = "A delivery takes from the moment the put was due to the moment a stream has its "
+              "event: the put itself is in it. Rates are over a trial\u2019s length, or until its "
+              "last event had come where that was later.";
+}
+
+/* The article's figures of both loads, and ours. */
+static void compare_with_article(struct lab *lab, struct section *s, const struct delivered *d)
+{
+    static const struct column columns[] = {
+        {"figure", "", false, 0},        {"article: low", "", false, 1},
+        {"article: high", "", false, 1}, {"article: ratio", "", false, 2},
+        {"ours: low", "", true, 2},      {"ours: high", "", true, 2},
+        {"ours: ratio", "", false, 2},   {"ours: difference, 95 % interval", "", true, 2}};
+    const struct {
+        const char *name, *what, *unit;
+        double low, high;
+        const double *ours[LOADS];
+    } rows[] = {{"P95 of delivery, ms", "P95 of delivery", "ms", 8.2, 47.6, {d[0].p95, d[1].p95}},
+                {"preemptions a second",
+                 "the number of preemptions",
+                 "a second",
+                 12,
+                 328,
+                 {d[0].preempted, d[1].preempted}}};
+    struct table *t = report_table(&lab->report, s, "watch-article",
+                                   "The article\u2019s figures, and ours", columns, 8);
+    uint32_t pairs = d[0].trials < d[1].trials ? d[0].trials : d[1].trials;
+    for (int f = 0; f < 2; f++) {
+        struct cell *row = table_row(&lab->report, t);
+        struct stat_spread low = stat_spread_of(rows[f].ours[0], d[0].trials),
+                           high = stat_spread_of(rows[f].ours[1], d[1].trials);
+        struct stat_difference diff = stat_difference_of(rows[f].ours[0], rows[f].ours[1], pairs,
+                                                         (uint64_t)lab->options->seed);
+        row[0] = cell_text(rows[f].name);
+        row[1] = cell_number(rows[f].low);
+        row[2] = cell_number(rows[f].high);
+        row[3] = cell_number(rows[f].high / rows[f].low);
+        row[4] = spread_cell(rows[f].ours[0], d[0].trials);
+        row[5] = spread_cell(rows[f].ours[1], d[1].trials);
+        if (low.median > 0 && high.trials)
+            row[6] = cell_number(high.median / low.median);
+        if (diff.pairs)
+            row[7] = cell_interval(&diff);
+        say_difference(lab, s, rows[f].what, "High against low load", rows[f].unit, &diff,
+                       low.median);
+    }
+    t->note = "The article does not state its loads as rates, so only which way they differ is "
+              "comparable.";
+}
+
+static void draw_cdf(struct lab *lab, struct section *s, const struct delivered *d)
+{
     struct plot *p = report_plot(&lab->report, s, "watch-cdf", "Events delivered later than a time",
                                  PLOT_LINES, "from the put\u2019s due time to the stream, ms (log)",
                                  "part of all events (log)");
@@ -317,18 +415,6 @@ static void show(struct lab *lab, struct section *s, const struct delivered *d, 
     for (int i = 0; i < LOADS; i++) {
         if (!d[i].trials)
             continue;
-        struct cell *row = table_row(&lab->report, t);
-        struct stat_spread p95 = stat_spread_of(d[i].p95, d[i].trials);
-        row[0] = cell_text(i ? "high" : "low");
-        row[1] = cell_number(rates[i]);
-        row[2] = cell_spread(stat_spread_of(d[i].events, d[i].trials));
-        row[3] = cell_spread(stat_spread_of(d[i].p50, d[i].trials));
-        row[4] = cell_spread(p95);
-        row[5] = cell_spread(stat_spread_of(d[i].p99, d[i].trials));
-        row[6] = cell_number(article[i][0]);
-        row[7] = cell_number(p95.median / article[i][0]);
-        row[8] = cell_spread(stat_spread_of(d[i].preempted, d[i].trials));
-        row[9] = cell_number(article[i][1]);
         struct plot_series *curve = plot_series(&lab->report, p, i ? "high load" : "low load");
         for (int k = 0; k <= 100; k++) {
             double above = 1;
@@ -338,24 +424,31 @@ static void show(struct lab *lab, struct section *s, const struct delivered *d, 
                 plot_add(curve, (double)rt_hdr_quantile(d[i].all, 1 - above) / 1e6, above);
         }
     }
-    t->note = "A delivery takes from the moment the put was due to the moment a stream has its "
-              "event: the put itself is in it. The article\u2019s loads are not stated as rates.";
+}
+
+/* What is known of a load that was not met, and no more. */
+static void say_unmet(struct lab *lab, struct section *s, const struct delivered *d,
+                      const double *rates, double streams)
+{
     for (int i = 0; i < LOADS; i++) {
         double due = rates[i] * streams, came = stat_spread_of(d[i].events, d[i].trials).median;
         if (d[i].trials && came < 0.9 * due)
             report_say(&lab->report, s,
-                       "Under %s load %.0f of %.0f events a second arrived while it lasted: a "
-                       "queue grew, and the "
-                       "times are mostly of waiting in it.",
-                       i ? "high" : "low", came, due);
+                       "Under %s load %.0f events a second were delivered, of %.0f that were asked "
+                       "for; a delivery counts from when its put was due, so waiting for a free "
+                       "client and for earlier events is in it.",
+                       load_names[i], came, due);
     }
-    if (!d[0].trials || !d[1].trials)
-        return;
-    uint32_t pairs = d[0].trials < d[1].trials ? d[0].trials : d[1].trials;
-    struct stat_difference diff =
-        stat_difference_of(d[0].p95, d[1].p95, pairs, (uint64_t)lab->options->seed);
-    say_difference(lab, s, "P95 of delivery", "High against low load", "ms", &diff,
-                   stat_spread_of(d[0].p95, d[0].trials).median);
+}
+
+static void show(struct lab *lab, struct section *s, const struct delivered *d, const double *rates,
+                 double streams)
+{
+    show_loads(lab, s, d, rates);
+    if (d[0].trials && d[1].trials)
+        compare_with_article(lab, s, d);
+    say_unmet(lab, s, d, rates, streams);
+    draw_cdf(lab, s, d);
 }
 
 static void show_memory(struct lab *lab, struct section *s, const struct watching *w,
@@ -377,7 +470,46 @@ static void show_memory(struct lab *lab, struct section *s, const struct watchin
     row[3] = cell_number((double)after / (1 << 20));
     row[4] = cell_number(((double)after - (double)before) / w->stream_count);
     t->note = "Resident memory of the process before and after the streams were opened, before any "
-              "put; connections are in it.";
+              "put; connections are in it. The streams are opened once a run, so this is one "
+              "reading, without a spread.";
+    report_say(&lab->report, s,
+               "A stream costs the member %.0f bytes of resident memory, its part of the %u "
+               "connections included, by the one reading of this run.",
+               row[4].number.median, w->connection_count);
+}
+
+static int64_t length_of(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, 3 * RT_SECOND);
+}
+
+static int64_t trials_of(const struct lab *lab)
+{
+    return lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+}
+
+static double opening_s(const struct lab *lab)
+{
+    return (double)lab->options->streams / OPENED_PER_S;
+}
+
+double watch_seconds(const struct lab *lab)
+{
+    return opening_s(lab) + (double)length_of(lab) / 1e9 * LOADS * (double)trials_of(lab);
+}
+
+static void note_load(const struct watching *w, int load, double rate, int64_t length_ns,
+                      uint32_t trials)
+{
+    struct rt_string facts = {0};
+    rt_string_printf(&facts,
+                     "\"cluster\": \"%s\", \"load\": {\"kind\": \"put\", \"loop\": \"open\", "
+                     "\"rate\": %.9g, \"clients\": %d, \"value_bytes\": %d, \"length_s\": %.9g, "
+                     "\"streams\": %u, \"connections\": %u}",
+                     w->cluster->name, rate, PUTTERS, VALUE_BYTES, (double)length_ns / 1e9,
+                     w->stream_count, w->connection_count);
+    note_run(w->lab, "watch", load_names[load], trials, rt_string_cstr(&facts));
+    rt_string_deinit(&facts);
 }
 
 static bool run_watching(struct watching *w, struct section *s, struct why *why)
@@ -385,22 +517,22 @@ static bool run_watching(struct watching *w, struct section *s, struct why *why)
     struct lab *lab = w->lab;
     double rates[LOADS] = {lab->options->rate ? (double)lab->options->rate / 10 : LOW_RATE,
                            lab->options->rate ? (double)lab->options->rate : HIGH_RATE};
-    int64_t length = lab_choose(lab, lab->options->trial_ns, 10 * RT_SECOND, 3 * RT_SECOND);
-    uint32_t trials = (uint32_t)lab_choose(lab, lab->options->trials, FULL_TRIALS, QUICK_TRIALS);
+    int64_t length = length_of(lab);
+    uint32_t trials = (uint32_t)trials_of(lab);
     struct delivered *d = rt_alloc_zero(LOADS * sizeof *d);
     for (int i = 0; i < LOADS; i++)
         d[i].all = rt_hdr_counts_new();
-    progress_plan(lab, 10 + (double)length / 1e9 * LOADS * trials);
-    progress_step(lab, 10, "watch: opening %u streams", w->stream_count);
+    progress_step(lab, opening_s(lab), "watch: opening %u streams", w->stream_count);
     uint64_t before = member_resident_bytes(cluster_leader(w->cluster));
     bool ok = open_all(w, why);
     uint64_t after = member_resident_bytes(cluster_leader(w->cluster));
     for (uint32_t t = 0; t < trials && ok && !lab_is_stopped(lab); t++)
         for (int n = 0; n < LOADS && ok && !lab_is_stopped(lab); n++) {
             int i = t % 2 ? LOADS - 1 - n : n;
-            progress_step(lab, (double)length / 1e9, "watch: %s load, %u of %u", i ? "high" : "low",
+            progress_step(lab, (double)length / 1e9, "watch: %s load, %u of %u", load_names[i],
                           t + 1, trials);
-            ok = run_trial(w, rates[i], length, &d[i], why);
+            ok = run_trial(w, load_names[i], rates[i], length, &d[i], why);
+            note_load(w, i, rates[i], length, d[i].trials);
         }
     show(lab, s, d, rates, w->stream_count);
     if (ok)

@@ -46,6 +46,7 @@ enum outcome { OUTCOME_DONE, OUTCOME_SKIPPED, OUTCOME_FAILED, OUTCOME_STOPPED };
 struct experiment {
     const char *name, *title, *sentence, *question, *claim;
     enum outcome (*run)(struct lab *lab, struct section *s, struct why *why);
+    double (*seconds)(const struct lab *lab); // about how long its trials take: sums of their steps
 };
 enum outcome run_replication(struct lab *lab, struct section *s, struct why *why);
 enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why);

@@ -385,7 +385,6 @@ static bool run_soak(struct soak *k, struct section *s, struct phases *p, int64_
 {
     int64_t begun = rt_now_ns();
     double seconds = (double)length / 1e9;
-    progress_plan(k->lab, seconds);
     progress_step(k->lab, seconds / 3, "leak: at rest");
     if (!run_phase(k, begun, length / 3, p->rest, p->verdicts[0], why) ||
         !count_all(k, p->before, why))

@@ -21,22 +21,24 @@ static const struct experiment experiments[] = {
      "ms, P99 from 18.7 to 26.4 ms, jitter "
      "(standard deviation) from 4.3 to 7.9 ms; the growth comes from stages C (the leader's fsync) "
      "and E (the follower's fsync and answer) becoming serial, most on slow disks.",
-     run_replication},
+     run_replication, replication_seconds},
     {"preemption", "Long computations and preemption",
      "puts beside a goroutine that computes for 200 ms at a time inside a member, with preemption "
      "off and on",
      "Does preempting long computations keep the tail of a control plane's requests short?",
-     "P99 falls from 217 to 80 ms (-63 %) when preemption is turned on.", run_preemption},
+     "P99 falls from 217 to 80 ms (-63 %) when preemption is turned on.", run_preemption,
+     preemption_seconds},
     {"watch", "Ten thousand watch streams",
      "10,000 streams over at most 100 connections, every stream's every event checked, under a low "
      "and a high load of puts",
      "How long does an event take to reach 10,000 watchers, and what does a stream cost in memory?",
      "P95 of delivery is 8.2 ms under low and 47.6 ms under high load, with 12 and 328 preemptions "
      "a second.",
-     run_watch},
+     run_watch, watch_seconds},
     {"etcd", "The same load on etcd",
      "puts and gets on kvd and on etcd from Debian, in turns on the same disk",
-     "How do kvd and etcd compare under the same load on this machine?", NULL, run_etcd},
+     "How do kvd and etcd compare under the same load on this machine?", NULL, run_etcd,
+     etcd_seconds},
     {"kube", "LIST of pods through kube-apiserver",
      "LIST requests through a kube-apiserver given by --kube-apiserver, as a histogram with a "
      "log-normal fit",
@@ -44,14 +46,14 @@ static const struct experiment experiments[] = {
      "At 2,000 requests/s p99 falls from 187 to 112 ms and the standard deviation from 62 to 33 ms "
      "between two runtimes; latencies in buckets of "
      "1, 5, 10, 25, 50, 100, 200, 500 ms are fitted by a log-normal distribution.",
-     run_kube},
+     run_kube, kube_seconds},
     {"defer", "A thousand deferred calls",
      "1,000 defers in slots of the frame beside a linked list, and beside Go where its program is "
      "built",
      "What does a deferred call cost when its place is in the frame, and when it is a block in a "
      "list?",
      "1,000 defers fall from 428 to 96 ns when a linked list becomes an array in the frame.",
-     run_defer},
+     run_defer, defer_seconds},
     {"allocator", "Blocks for sixteen at once",
      "blocks of 16 B to 16 KiB, allocated and freed by sixteen at once: a cache a P beside one "
      "lock, glibc, "
@@ -59,14 +61,16 @@ static const struct experiment experiments[] = {
      "What do caches a P do for an allocator that many use at once?",
      "Allocation of 16 KiB objects by 16 threads falls from 124 ns with one lock to 8.3 ns with "
      "caches a P.",
-     run_allocator},
+     run_allocator, allocator_seconds},
     {"steal", "Work that begins on one P",
      "a lopsided load with stealing on and off: who does the work, and how long a task waits",
-     "What does it help that a P without work takes some from another?", NULL, run_steal},
+     "What does it help that a P without work takes some from another?", NULL, run_steal,
+     steal_seconds},
     {"gc", "The collector\u2019s ways",
      "a managed heap of 200 MB under change: both barriers beside a stop of the world, how late a "
      "sleeper wakes",
-     "What does collecting beside the program, by either barrier, do to the others?", NULL, run_gc},
+     "What does collecting beside the program, by either barrier, do to the others?", NULL, run_gc,
+     gc_seconds},
     {"leak", "Do goroutines stay behind?",
      "a soak of settable length (--soak): goroutines of each member at rest, and while a hundred "
      "watch streams "
@@ -74,7 +78,7 @@ static const struct experiment experiments[] = {
      "Does the number of goroutines grow while watch streams come and go?",
      "Watched over time, the number of goroutines went from 18 to 19 at rest and from 214 to 217 "
      "under load.",
-     run_leak},
+     run_leak, leak_seconds},
 };
 enum { EXPERIMENTS = sizeof(experiments) / sizeof(experiments[0]) };
 
@@ -198,17 +202,7 @@ static void hear_signals(void *arg)
 static void print_section(const struct section *s)
 {
     struct rt_string text = {0};
-    rt_string_printf(&text, "\n== %s\n", s->title);
-    for (const struct block *b = s->first; b; b = b->next) {
-        if (b->kind == BLOCK_TABLE) {
-            rt_string_append(&text, "\n", 1);
-            table_to_text(b->table, &text);
-        } else if (b->kind == BLOCK_SENTENCE) {
-            rt_string_printf(&text, "%s\n", b->text);
-        } else if (b->kind == BLOCK_CHECK) {
-            rt_string_printf(&text, "%s %s\n", b->held ? "holds:" : "DOES NOT HOLD:", b->text);
-        }
-    }
+    section_to_text(s, &text);
     fputs(rt_string_cstr(&text), stdout);
     fflush(stdout);
     rt_string_deinit(&text);
@@ -231,8 +225,10 @@ static void run_experiment(struct lab *lab, const struct experiment *e)
     struct why why = {{0}};
     struct section *s = report_section(&lab->report, e->name, e->title, e->question, e->claim);
     int64_t started = rt_now_ns();
+    progress_begin(lab, e->seconds(lab));
     enum outcome outcome = e->run(lab, s, &why);
     s->state = states[outcome];
+    progress_end(lab);
     progress_clear(lab);
     print_section(s);
     if (outcome == OUTCOME_SKIPPED || outcome == OUTCOME_FAILED)
@@ -249,34 +245,53 @@ static void run_experiment(struct lab *lab, const struct experiment *e)
                          (double)(rt_now_ns() - started) / 1e9);
 }
 
+static bool is_asked_for(const struct lab *lab, const struct experiment *e)
+{
+    return strcmp(lab->options->experiment, "all") == 0 ||
+           strcmp(lab->options->experiment, e->name) == 0;
+}
+
 static int run_all(struct lab *lab)
 {
-    struct why why = {{0}};
-    bool all = strcmp(lab->options->experiment, "all") == 0;
+    for (int i = 0; i < EXPERIMENTS; i++)
+        if (is_asked_for(lab, &experiments[i]))
+            progress_plan(lab, experiments[i].seconds(lab));
     for (int i = 0; i < EXPERIMENTS && !lab_is_stopped(lab); i++) {
-        if (!all && strcmp(experiments[i].name, lab->options->experiment) != 0)
+        struct why why = {{0}};
+        if (!is_asked_for(lab, &experiments[i]))
             continue;
         run_experiment(lab, &experiments[i]);
         lab->report.interrupted = lab_is_stopped(lab);
         if (!lab_write_results(lab, &why)) { // after each, so that a crash loses one at most
-            fprintf(stderr, "kvlab: %s\n", why.text);
-            return 1;
+            fprintf(stderr, "kvlab: %s: %s\n", experiments[i].name, why.text);
+            atomic_store(&lab->failed, true);
         }
     }
     printf("\nreport: %s/report.html\n", lab->folder);
     return lab_is_stopped(lab) ? 130 : atomic_load(&lab->failed) ? 1 : 0;
 }
 
-/* A running cluster must answer before anything else is done. */
+/* A running cluster must answer before anything else is done, and says what it is. */
 static bool reach_endpoints(struct lab *lab, struct why *why)
 {
-    for (uint32_t i = 0; i < lab->options->endpoint_count; i++) {
+    struct rt_arena arena;
+    bool ok = true;
+    rt_arena_init(&arena);
+    for (uint32_t i = 0; i < lab->options->endpoint_count && ok; i++) {
         struct client c;
-        if (client_dial(lab->options->endpoints[i], &c, why))
-            return false;
+        Etcdserverpb__StatusResponse *status;
+        const char *endpoint = lab->options->endpoints[i];
+        if (client_dial(endpoint, &c, why)) {
+            ok = false;
+            continue;
+        }
+        ok = client_status(&c, &arena, &status, why) == 0;
+        if (ok)
+            machine_note_server(lab, endpoint, status->version);
         client_close(&c);
     }
-    return true;
+    rt_arena_deinit(&arena);
+    return ok;
 }
 
 static int run(void *arg)
@@ -296,8 +311,7 @@ static int run(void *arg)
         fprintf(stderr, "kvlab: no goroutine to hear signals\n");
         return 1;
     }
-    lab->progress.is_terminal = rt_is_terminal(2);
-    lab->progress.started_ns = rt_now_ns();
+    progress_start(lab, rt_is_terminal(2));
     return run_all(lab);
 }
 
@@ -358,6 +372,7 @@ int main(int argc, char **argv)
         return 1;
     }
     rt_string_deinit(&lab->settings);
+    rt_string_deinit(&lab->servers);
     report_deinit(&lab->report);
     rt_arena_deinit(&lab->arena);
     rt_free(lab);

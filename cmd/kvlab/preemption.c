@@ -267,7 +267,6 @@ enum outcome run_preemption(struct lab *lab, struct section *s, struct why *why)
                      .length_ns = length,
                      .warmup_ns = length / 8},
             .knobs = {{"preempt", i == 1 ? "off" : "on"}, {"debug-burn", i ? burn : "0s"}}};
-    progress_plan(lab, preemption_seconds(lab));
     rt_string_printf(&s->setup,
                      "%u member%s%s, an open loop of %.0f puts/s at the leader; inside it a "
                      "goroutine computes for %s at a time without a call. Trials of %.1f s.",

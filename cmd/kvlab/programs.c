@@ -180,7 +180,6 @@ bool programs_run(struct lab *lab, const char *name, const struct variant *varia
         out[i].absent = is_left_out(&variants[i]);
         present += !out[i].absent;
     }
-    progress_plan(lab, seconds * trials);
     bool ok = true;
     for (uint32_t t = 0; t < trials && ok; t++)
         for (uint32_t n = 0; n < count && ok && !lab_is_stopped(lab); n++) {

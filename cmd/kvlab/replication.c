@@ -226,7 +226,6 @@ static void describe(struct lab *lab, struct section *s, const struct cluster *c
 
 enum outcome run_replication(struct lab *lab, struct section *s, struct why *why)
 {
-    progress_plan(lab, replication_seconds(lab));
     struct cluster *c =
         cluster_start(lab, &(struct cluster_spec){.name = "replication", .members = 3}, why);
     if (!c)

@@ -160,14 +160,6 @@ static bool run_trial(struct lab *lab, const struct setting *s, const char *name
     return ok;
 }
 
-double trials_seconds(const struct setting *settings, uint32_t count, uint32_t trials)
-{
-    double seconds = 0;
-    for (uint32_t i = 0; i < count; i++)
-        seconds += (double)settings[i].load.length_ns / 1e9 * trials;
-    return seconds;
-}
-
 bool trials_run_one(struct lab *lab, const struct setting *s, const char *name, uint32_t t,
                     uint32_t trials, struct measured *m, struct why *why)
 {

@@ -67,8 +67,6 @@ bool trials_run(struct lab *lab, const struct setting *settings, uint32_t count,
 bool trials_run_one(struct lab *lab, const struct setting *s, const char *name, uint32_t t,
                     uint32_t trials, struct measured *m, struct why *why);
 void measured_free(struct measured *m, uint32_t count);
-double trials_seconds(const struct setting *settings, uint32_t count,
-                      uint32_t trials); // for progress_plan
 
 struct stat_spread measured_spread(const struct measured *m, enum figure f);
 /* b against a, over the pairs both have. */

@@ -1,6 +1,6 @@
 /* sched/torture.h: a storm of preemptions, to find code that cannot bear them. KVD_TORTURE=storm turns
  * it on when the runtime starts, in any program; KVD_TORTURE=storm+audit also has audit.h look below
- * each preemption (not for test programs whose goroutines are called by cmocka).
+ * each preemption.
  *
  * Two winds blow. Each M has a timer of its own that sends it SIGURG 20 to 50 us after the last one,
  * so that what runs there is interrupted at an instruction nobody chose; the handler takes such a

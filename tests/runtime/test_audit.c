@@ -95,11 +95,39 @@ static void a_wrapped_one_and_one_that_is_not_looked_at_go_on(void **state)
     assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+/* ---- called by cmocka itself ---- */
+
+static void compute_as_a_test(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        (void)compute(10 * 1000 * 1000);
+}
+
+static const struct CMUnitTest inner[] = {cmocka_unit_test(compute_as_a_test)};
+RT_TEST_GROUP(inner_group, inner)
+
+static void a_test_that_cmocka_calls_may_be_preempted(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        setenv("KVD_TORTURE", "storm+audit", 1);
+        _exit(rt_test_main(NULL, inner_group));
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_preemption_above_a_library_ends_the_process_with_words),
         cmocka_unit_test(a_wrapped_one_and_one_that_is_not_looked_at_go_on),
+        cmocka_unit_test(a_test_that_cmocka_calls_may_be_preempted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,9 @@ fi
 for b in build build/clang; do
     form "ten minutes of torture, $b" env KVD_TORTURE_S=600 KVD_TEST_TIMEOUT_S=1500 tests/support/run.sh $b/tests/runtime/test_torture
 done
+audited=$(find tests/proto tests/kv -name 'test_*.c' | sed 's|^|build/|; s|\.c$||' | sort)
+# shellcheck disable=SC2086
+form "a storm, and who lies below each preemption" env KVD_TORTURE=storm+audit tests/support/run.sh $audited tests/e2e/test_etcdctl.sh
 form "twenty kills" env KVD_KILLS=20 KVD_TEST_TIMEOUT_S=1200 tests/support/run.sh tests/fault/test_kills.sh
 form "AddressSanitizer, UBSan" tests/support/sanitized.sh asan
 form "ThreadSanitizer" tests/support/sanitized.sh tsan

@@ -115,17 +115,15 @@ static void knobs_table(struct lab *lab, struct section *s, const struct measure
                                             {"answered", "puts/s", true, 0},
                                             {"P50 against default", "ms", true, 2},
                                             {"P99 against default", "ms", true, 2},
-                                            {"window stalls", "", false, 0},
-                                            {"syncs", "", false, 0},
-                                            {"sync overruns", "", false, 0}};
-    static const char *const counters[] = {"window_stalls", "wal_syncs", "wal_sync_overruns"};
+                                            {"window stalls", "a trial", true, 0},
+                                            {"syncs", "a trial", true, 0},
+                                            {"sync overruns", "a trial", true, 0}};
     struct table *t = report_table(&lab->report, s, "replication-2x2",
                                    "Both knobs, alone and together", columns, 10);
     t->note =
         measured_note(lab,
-                      "Stalls, syncs and overruns are the leader\u2019s, all trials added up: a "
-                      "stall is a time when entries waited for a follower because "
-                      "MaxInflightMsgs was used up.",
+                      "Stalls, syncs and overruns are the leader\u2019s: a stall is a time when "
+                      "entries waited for a follower because MaxInflightMsgs was used up.",
                       m, SETTINGS_2X2);
     for (int i = 0; i < SETTINGS_2X2; i++) {
         struct cell *row = table_row(&lab->report, t);
@@ -139,10 +137,10 @@ static void knobs_table(struct lab *lab, struct section *s, const struct measure
                 measured_difference(lab, &m[0], &m[i], f ? FIGURE_P99 : FIGURE_P50);
             row[5 + f] = cell_interval(&d);
         }
-        for (int c = 0; c < 3 && m[i].stages; c++) {
-            int64_t value = stages_counter(m[i].stages, counters[c]);
-            if (value >= 0)
-                row[7 + c] = cell_number((double)value);
+        for (int c = 0; c < TALLIES; c++) {
+            struct stat_spread counted = stat_spread_of(m[i].tallies[c], m[i].trials);
+            if (counted.trials)
+                row[7 + c] = cell_spread(counted);
         }
     }
 }

@@ -110,6 +110,15 @@ static void keep_client(struct measured *m, const struct load_result *r,
     m->client_puts += r->every->count;
 }
 
+static void keep_tallies(struct measured *m, const struct stage_reading *leader)
+{
+    static const char *const names[TALLIES] = {"window_stalls", "wal_syncs", "wal_sync_overruns"};
+    for (int c = 0; c < TALLIES; c++) {
+        int64_t value = leader ? stages_counter(leader, names[c]) : -1;
+        m->tallies[c][m->trials] = value < 0 ? NAN : (double)value;
+    }
+}
+
 /* What the members told of the trial. Returns the leader's window; NULL: there is none. */
 static const struct stage_reading *add_windows(struct measured *m, struct cluster *c,
                                                struct stage_reading **before,
@@ -125,6 +134,7 @@ static const struct stage_reading *add_windows(struct measured *m, struct cluste
         if (i == c->leader)
             leader = after[i];
     }
+    keep_tallies(m, leader);
     const struct stage *total = leader ? stages_find(leader, "total") : NULL;
     if (total && total->counts->count) {
         keep_stages(m, leader, total->counts);

@@ -42,6 +42,9 @@ struct stage_trials {
 /* Two rows beside the stages: what the client saw of the same puts, and what of it is not the server's. */
 extern const char stage_client[], stage_outside[];
 
+/* What the leader counted. */
+enum tally { TALLY_STALLS, TALLY_SYNCS, TALLY_OVERRUNS, TALLIES };
+
 enum { MEASURED_STAGES_MAX = STAGES_MAX + 2 };
 struct measured {
     const struct setting *setting;
@@ -50,6 +53,7 @@ struct measured {
     size_t least_samples;                               // of one trial
     struct stage_trials *by_stage[MEASURED_STAGES_MAX]; // in the order they were told
     uint32_t by_stage_count;
+    double tallies[TALLIES][TRIALS_MAX]; // NAN: not told
     int64_t client_ns; // the sum of what the client saw, of the puts that `stages` counts
     uint64_t client_puts;
     double *all_ms; // of all trials, sorted by measured_sort

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MESSAGE_BYTES = 64, CONNECTIONS_MAX = 10000 };
+enum { MESSAGE_BYTES = 64, CONNECTIONS_MAX = 10000, PATIENCE_S = 10 };
 
 struct arguments {
     const char *verb, *address;
@@ -43,8 +43,8 @@ static int serve(const struct arguments *a)
     }
     struct rt_stats stats;
     rt_stats(&stats);
-    printf("listening on %s with %s (%s)\n", rt_listener_address(l), stats.poller,
-           stats.poller_why);
+    printf("listening on %s with %s (%s); stacks: %s\n", rt_listener_address(l), stats.poller,
+           stats.poller_why, stats.stack_guards);
     fflush(stdout);
     for (;;) {
         int err = rt_accept(l, &c);
@@ -85,6 +85,9 @@ static void ask_until(void *arg)
     char buf[MESSAGE_BYTES] = "hello";
     me->failed = rt_dial(me->arguments->address, me->until_ns, &c, NULL) != 0;
     if (!me->failed) {
+        // A server that takes the request and never answers must not hold us for ever.
+        rt_conn_set_read_deadline(c, me->until_ns + PATIENCE_S * RT_SECOND);
+        rt_conn_set_write_deadline(c, me->until_ns + PATIENCE_S * RT_SECOND);
         for (int64_t now = rt_now_ns(); now < me->until_ns && !me->failed; me->answers++) {
             int64_t before = now;
             me->failed = !ask(c, buf);

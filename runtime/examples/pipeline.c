@@ -18,6 +18,8 @@ struct pipeline {
     struct rt_context *context;
     struct rt_chan *numbers, *squares;
     struct rt_waitgroup squarers;
+    struct rt_waitgroup
+        closers; // who closes a channel may be inside of it still when others see it
 };
 
 /* False when the pipeline was ended from outside. */
@@ -38,6 +40,7 @@ static void produce(void *arg)
         if (!pass_on(p, p->numbers, i))
             break;
     rt_chan_close(p->numbers);
+    rt_waitgroup_done(&p->closers);
 }
 
 /* Ends with the numbers, or with the context. */
@@ -57,6 +60,7 @@ static void close_squares(void *arg)
     struct pipeline *p = arg;
     rt_waitgroup_wait(&p->squarers, RT_FOREVER);
     rt_chan_close(p->squares);
+    rt_waitgroup_done(&p->closers);
 }
 
 static int run(void *arg)
@@ -68,6 +72,7 @@ static int run(void *arg)
     p->numbers = rt_chan_new(sizeof(uint64_t), BUFFER);
     p->squares = rt_chan_new(sizeof(uint64_t), BUFFER);
     rt_waitgroup_add(&p->squarers, SQUARERS);
+    rt_waitgroup_add(&p->closers, 2);
     int err = rt_go("produce", produce, p);
     for (int i = 0; i < SQUARERS && !err; i++)
         err = rt_go("square", square, p);
@@ -85,6 +90,9 @@ static int run(void *arg)
     bool complete = rt_context_err(p->context) == 0;
     if (!complete)
         printf("ended early: it took more than a minute\n");
+    rt_waitgroup_wait(&p->closers, RT_FOREVER);
+    rt_chan_free(p->numbers);
+    rt_chan_free(p->squares);
     rt_context_unref(p->context);
     return complete ? 0 : 1;
 }

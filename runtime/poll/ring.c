@@ -4,6 +4,7 @@
  * and a P to its first M. */
 #include "runtime/poll/ring.h"
 #include "runtime/poll/sys.h"
+#include "runtime/sched/gmp.h"
 #include <assert.h>
 #include <errno.h>
 #include <sys/mman.h>
@@ -107,7 +108,8 @@ void ring_queued(struct ring *r)
 {
     uint32_t queued = atomic_load_explicit(&r->queued, memory_order_relaxed) + 1;
     atomic_store_explicit(&r->queued, queued, memory_order_relaxed);
-    if (queued >= RING_BATCH)
+    full_barrier(); // (A)
+    if (queued >= RING_BATCH || load_relaxed(&sched.poll_taken))
         submit_locked(r);
     spin_unlock(&r->sq_lock);
 }

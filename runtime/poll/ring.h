@@ -7,8 +7,11 @@
  *     buffers            RING_BUFFERS of RING_BUFFER_BYTES; the kernel takes one for each piece that
  *                        arrives; whoever has read it gives it back, from any P (buffers_lock)
  *
- * What was queued goes with the next submission: at a scheduling round, before the P is left, or
- * when RING_BATCH requests wait. */
+ * What was queued goes with the next submission: when anybody looks at the poller, before the P is
+ * left, or when RING_BATCH requests wait; and at once while somebody waits in the poller, since then
+ * nobody looks until something comes, and the P may compute for long.
+ *   (A) queue: `queued`, barrier, is somebody waiting.   Pairs with
+ *   (B) wait:  says that he waits, barrier (idle.c), `queued`.   One of the two sees the other. */
 #pragma once
 #include "rt/why.h"
 #include "runtime/sched/park.h"
@@ -54,7 +57,7 @@ void ring_close(struct ring *r);
 /* A request to be filled in; `r->sq_lock` is held from here to ring_queued.
  * Context: never parks. */
 struct io_uring_sqe *ring_request(struct ring *r);
-/* It is filled in. Submits when many wait. */
+/* It is filled in. Submits when many wait, or nobody would soon. */
 void ring_queued(struct ring *r);
 /* Submit what is queued; what the kernel is too busy for stays. */
 void ring_submit(struct ring *r);

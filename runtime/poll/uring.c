@@ -30,6 +30,7 @@
 #include "runtime/poll/sys.h"
 #include "runtime/poll/uring_probe.h"
 #include "runtime/sched/proc.h"
+#include "runtime/sched/stack.h"
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -258,13 +259,11 @@ static int uring_accept(struct poll_desc *d)
 }
 
 /* Submitted at once: whoever writes the log has nothing better to do than to wait for it. The
- * kernel's worker reads from `buf` while we are parked, and a parked goroutine's stack may be moved
- * out of the way: what lies there goes by the system call. */
+ * kernel's worker reads from `buf` while we are parked, and a parked goroutine's stack, ours or that of
+ * another, may be put away: what lies there goes by the system call. */
 static int uring_write_durable(int fd, const void *buf, size_t len, uint64_t offset)
 {
-    char here;
-    uintptr_t distance = (uintptr_t)buf - (uintptr_t)&here + (64 << 10);
-    if (!uring.has.write || distance < (128 << 10) || len > INT32_MAX)
+    if (!uring.has.write || stack_g_of((uintptr_t)buf) || len > INT32_MAX)
         return -ENOSYS;
     struct g *gp = g_self();
     struct ring *r = own_ring();
@@ -450,15 +449,14 @@ static void wait_for_rings(int64_t until_ns)
     }
 }
 
+/* Those of all rings: the others' Ps may compute, or have gone out of use. */
 static int uring_poll(int p, int64_t until_ns)
 {
     unsigned first = p < 0 ? 0 : (unsigned)p % uring.count;
-    if (p >= 0)
-        submit_queued(&uring.rings[first]);
+    for (unsigned i = 0; i < uring.count; i++)
+        submit_queued(&uring.rings[i]); // (B) of ring.h
     int ran = reap_from(first);
     if (ran == 0 && until_ns) {
-        for (unsigned i = 0; i < uring.count; i++)
-            submit_queued(&uring.rings[i]); // of a P that went out of use
         wait_for_rings(until_ns);
         ran = reap_from(first);
     }
@@ -505,6 +503,8 @@ static void uring_remove(struct poll_desc *d)
         poll_desc_closed(d);
 }
 
+/* No durable write is under way: a thread that submitted some does not end before the kernel's workers
+ * have done with them, and all threads have ended. */
 static void uring_stop(void)
 {
     for (unsigned i = 0; i < uring.count; i++)

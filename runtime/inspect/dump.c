@@ -148,7 +148,6 @@ void rt_stats(struct rt_stats *out)
     for (unsigned i = 0; i < sched.made; i++) {
         const struct p *p = &sched.ps[i];
         out->spawned += load_relaxed(&p->spawned);
-        out->goroutines += load_relaxed(&p->spawned) - load_relaxed(&p->exited);
         out->switches += load_relaxed(&p->switches);
         out->steals_empty += load_relaxed(&p->steals_by[STEAL_EMPTY]);
         out->steals_idle += load_relaxed(&p->steals_by[STEAL_IDLE]);
@@ -158,6 +157,7 @@ void rt_stats(struct rt_stats *out)
         out->global_gets += load_relaxed(&p->global_gets);
         out->polls += load_relaxed(&p->polls);
     }
+    out->goroutines = rt_go_count();
     out->preempted_slice = load_relaxed(&sched.preempted_slice);
     out->preempted_need = load_relaxed(&sched.preempted_need);
     out->preempt_refused = load_relaxed(&sched.preempt_refused);

@@ -586,12 +586,16 @@ int rt_go_urgent(const char *name, void (*fn)(void *arg), void *arg)
     return start(name, fn, arg, true, __builtin_return_address(0));
 }
 
+/* Who started on one P may have ended on another: who is counted as ended is counted as started, since
+ * all the ends are read first. */
 uint32_t rt_go_count(void)
 {
-    uint64_t count = 0;
+    uint64_t started = 0, ended = 0;
     for (unsigned i = 0; i < sched.made; i++)
-        count += load_relaxed(&sched.ps[i].spawned) - load_relaxed(&sched.ps[i].exited);
-    return (uint32_t)count;
+        ended += load_acquire(&sched.ps[i].exited);
+    for (unsigned i = 0; i < sched.made; i++)
+        started += load_acquire(&sched.ps[i].spawned);
+    return (uint32_t)(started - ended);
 }
 
 /* ---- parking and readying ---- */

@@ -3,17 +3,22 @@
  *
  * The line looks as etcd's: level, ts (RFC 3339 with microseconds and the local offset), caller,
  * msg, fields in the order given. A line that outgrows the stack continues on the heap; beyond
- * LINE_MAX_BYTES its texts are cut, so that nobody can fill the disk by one line. */
+ * LINE_MAX_BYTES its texts are cut, so that nobody can fill the disk by one line. One that the
+ * descriptor has no room for is dropped: a full pipe must not stop the work that the line tells of. */
 #include "rt/log.h"
 #include "rt/alloc.h"
 #include "rt/parse.h"
 #include "rt/time.h"
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -215,8 +220,38 @@ static void put_field(struct line *l, const struct rt_log_field *f)
     }
 }
 
+/* Lines dropped because nobody took them. */
+static _Atomic uint64_t dropped;
+
+uint64_t rt_log_dropped(void) { return atomic_load_explicit(&dropped, memory_order_relaxed); }
+
+/* A pipe's buffers are pages; a write goes on in the last one where it fits there whole. So two
+ * neighbours hold more than a page, and of what is unread at most twice the pages are in use. */
+static bool pipe_has_room(int fd, size_t len)
+{
+    int size = fcntl(fd, F_GETPIPE_SZ), unread;
+    if (size < 0 || ioctl(fd, FIONREAD, &unread) != 0)
+        return true; // no pipe
+    return unread == 0 ? len <= (size_t)size
+                       : 2 * (size_t)unread + len + 2 * PIPE_BUF <= (size_t)size;
+}
+
+/* The descriptor was inherited, and others may share it, so it stays as it is: a blocking one is asked
+ * whether it would block. One that is writable takes PIPE_BUF bytes. Nobody there to read is no reason:
+ * that write ends at once. */
+static bool has_room(int fd, size_t len)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int n = poll(&p, 1, 0);
+    return n > 0 ? len <= PIPE_BUF || pipe_has_room(fd, len) : n < 0;
+}
+
 static void write_line(int fd, const char *text, size_t len)
 {
+    if (!has_room(fd, len)) {
+        atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+        return;
+    }
     while (len > 0) {
         ssize_t n = write(fd, text, len);
         if (n < 0 && errno == EINTR)

@@ -1,6 +1,7 @@
 /* inspect/runtime_metrics.c: the scheduler's own numbers as metrics. Each is read when the metrics
  * are, so that the scheduler pays nothing for them. */
 #include "rt/inspect.h"
+#include "rt/log.h"
 #include "rt/time.h"
 #include "runtime/inspect/latency.h"
 #include "runtime/inspect/metrics.h"
@@ -21,6 +22,12 @@ static double read_stat(void *arg)
     rt_stats(&stats);
     memcpy(&value, (const char *)&stats + metric->offset, sizeof(value));
     return (double)value;
+}
+
+static double read_log_dropped(void *arg)
+{
+    (void)arg;
+    return (double)rt_log_dropped();
 }
 
 /* From a switch that was waited for a moment to a second. */
@@ -78,5 +85,8 @@ void rt_metrics_add_runtime(struct rt_metrics *m)
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         metrics_counter_fn(m, counters[i].name, "", counters[i].help, read_stat,
                            (void *)&counters[i]);
+    metrics_counter_fn(m, "kvd_runtime_log_dropped_total", "",
+                       "Log lines dropped because their descriptor had no room.", read_log_dropped,
+                       NULL);
     mem_metrics_add(m);
 }

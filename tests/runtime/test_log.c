@@ -164,6 +164,44 @@ static void a_gate_opens_once_and_counts_what_it_dropped(void **state)
     assert_true(rt_log_gate_open(&always, 0));
 }
 
+static int whole_lines(const char *at)
+{
+    int count = 0;
+    for (const char *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
+        assert_int_equal(*at, '{');
+        assert_int_equal(end[-1], '}');
+        count++;
+    }
+    assert_int_equal(*at, 0);
+    return count;
+}
+
+static void a_full_pipe_stops_nobody_and_what_it_has_no_room_for_is_counted(void **state)
+{
+    (void)state;
+    enum { LINES = 1000 };
+    static const size_t sizes[] = {10, 700, 3000, 9000, 40000};
+    char *big = rt_alloc(40001);
+    alarm(60); // it would wait for ever
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        uint64_t before = rt_log_dropped();
+        memset(big, 'v', sizes[i]);
+        big[sizes[i]] = 0;
+        for (int k = 0; k < LINES; k++)
+            rt_log(logger, RT_LOG_INFO, "nobody reads", rt_f_str("a", big));
+        ssize_t n = read(fds[0], text, sizeof(text) - 1);
+        assert_true(n > 0);
+        text[n] = 0;
+        uint64_t dropped = rt_log_dropped() - before;
+        assert_true(dropped > 0);
+        assert_int_equal(whole_lines(text) + dropped, LINES);
+    }
+    rt_log(logger, RT_LOG_INFO, "again", rt_f_int("n", 1));
+    assert_string_equal(line_after_caller(), "\"msg\":\"again\",\"n\":1}\n");
+    alarm(0);
+    rt_free(big);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +210,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_time_is_rfc3339_with_microseconds_and_the_local_offset,
                                         open_log, close_log),
         cmocka_unit_test_setup_teardown(every_byte_comes_out_as_valid_json, open_log, close_log),
+        cmocka_unit_test_setup_teardown(
+            a_full_pipe_stops_nobody_and_what_it_has_no_room_for_is_counted, open_log, close_log),
         cmocka_unit_test_setup_teardown(lines_below_the_level_and_without_a_logger_are_dropped,
                                         open_log, close_log),
         cmocka_unit_test_setup_teardown(a_long_line_stays_one_object_and_is_cut_at_its_limit,

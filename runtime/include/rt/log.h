@@ -4,8 +4,10 @@
  *
  * A logger hangs off its member (no global); lines are made in the caller's buffer and written by
  * one write each, so they never mix. Never the value of a key, never a secret.
- * Context of all: any thread; never parks (a line blocks the thread as long as the write to the
- * descriptor does: to a pipe that nobody reads, for ever). */
+ * A line that a pipe, a socket or a terminal has no room for is dropped and counted: what waits for
+ * whoever reads it would keep a thread of the runtime.
+ * Context of all: any thread; never parks (to a file a line blocks the thread as long as the disk does,
+ * and to a pipe that others write to as well it may, when they were faster). */
 #pragma once
 #include "rt/bytes.h"
 #include <stdbool.h>
@@ -63,6 +65,9 @@ bool rt_log_level_parse(const char *text, enum rt_log_level *out);
 /* What the macro below calls. */
 void rt_log_at(struct rt_log *log, enum rt_log_level level, const char *caller, const char *msg,
                const struct rt_log_field *fields, int count);
+/* Lines that were dropped for want of room, by all loggers of the process. */
+uint64_t rt_log_dropped(void);
+
 /* True at most once per interval for each `gate` (zero-initialised, the caller's): for lines that
  * a peer can cause. */
 struct rt_log_gate {

@@ -1,12 +1,17 @@
 /* poll/address.c: see address.h. The C library's resolver blocks, loads libraries and wants some
- * 12 KiB of stack, so it is asked only for names that are not numbers, in rt_blocking. */
+ * 12 KiB of stack, so it is asked only for names that are not numbers, in rt_blocking; by a goroutine
+ * of its own where there is a deadline, since it takes as long as it likes. */
 #include "runtime/poll/address.h"
+#include "rt/alloc.h"
 #include "rt/go.h"
 #include "rt/parse.h"
+#include "rt/sync.h"
+#include "rt/time.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,11 +85,15 @@ int address_split(const char *text, char host[ADDRESS_HOST_MAX], uint16_t *port_
     return 0;
 }
 
+/* The resolver cannot be stopped: who waits for it no longer leaves the question to who asks it. */
 struct lookup {
-    const char *host;
+    _Atomic uint32_t refs;
+    struct rt_note answered;
+    char host[ADDRESS_HOST_MAX];
     bool passive;
     uint16_t port;
-    struct addresses *out;
+    int err; // of the answer, and what it found
+    struct addresses found;
     char error[96]; // the resolver's words
 };
 
@@ -101,15 +110,62 @@ static int64_t look_up(void *arg)
     }
     for (struct addrinfo *a = found; a; a = a->ai_next) {
         if (a->ai_family == AF_INET)
-            add_v4(l->out, ((struct sockaddr_in *)(void *)a->ai_addr)->sin_addr, l->port);
+            add_v4(&l->found, ((struct sockaddr_in *)(void *)a->ai_addr)->sin_addr, l->port);
         else if (a->ai_family == AF_INET6)
-            add_v6(l->out, ((struct sockaddr_in6 *)(void *)a->ai_addr)->sin6_addr, l->port);
+            add_v6(&l->found, ((struct sockaddr_in6 *)(void *)a->ai_addr)->sin6_addr, l->port);
     }
     freeaddrinfo(found);
-    return l->out->count ? 0 : -ENOENT;
+    return l->found.count ? 0 : -ENOENT;
 }
 
-int address_resolve(const char *text, bool passive, struct addresses *out, struct why *why)
+static void lookup_unref(struct lookup *l)
+{
+    if (atomic_fetch_sub(&l->refs, 1) == 1)
+        rt_free(l);
+}
+
+static void ask(void *arg)
+{
+    struct lookup *l = arg;
+    l->err = (int)rt_blocking(look_up, l);
+    rt_note_set(&l->answered);
+    lookup_unref(l);
+}
+
+static int resolve_name(const char *host, bool passive, uint16_t port, int64_t deadline_ns,
+                        struct addresses *out, struct why *why)
+{
+    struct lookup *l = rt_alloc_zero(sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    memcpy(l->host, host, strlen(host) + 1);
+    l->passive = passive;
+    l->port = port;
+    snprintf(l->error, sizeof l->error, "no address");
+    atomic_init(&l->refs, 2);
+    int err = 0;
+    if (deadline_ns == RT_FOREVER)
+        ask(l);
+    else if ((err = rt_go("resolve", ask, l)) != 0)
+        lookup_unref(l);
+    else
+        err = rt_note_wait(&l->answered, deadline_ns);
+    if (err) {
+        why_set(why,
+                err == -ETIMEDOUT ? "cannot resolve \"%s\": no answer in time"
+                                  : "cannot resolve \"%s\": no goroutine left to ask",
+                host);
+    } else if ((err = l->err) != 0) {
+        why_set(why, "cannot resolve \"%s\": %s", host, l->error);
+    } else {
+        *out = l->found;
+    }
+    lookup_unref(l);
+    return err;
+}
+
+int address_resolve(const char *text, bool passive, int64_t deadline_ns, struct addresses *out,
+                    struct why *why)
 {
     char host[ADDRESS_HOST_MAX];
     uint16_t port;
@@ -138,12 +194,7 @@ int address_resolve(const char *text, bool passive, struct addresses *out, struc
         add_v6(out, v6, port);
         return 0;
     }
-    struct lookup l = {
-        .host = host, .passive = passive, .port = port, .out = out, .error = "no address"};
-    err = (int)rt_blocking(look_up, &l);
-    if (err)
-        why_set(why, "cannot resolve \"%s\": %s", host, l.error);
-    return err;
+    return resolve_name(host, passive, port, deadline_ns, out, why);
 }
 
 char *address_text(const struct sockaddr_storage *data, socklen_t len, char text[ADDRESS_TEXT])

@@ -20,8 +20,10 @@ struct addresses {
 
 /* Parse `text`, asking the resolver when the host is a name. `passive`: to listen on; then an empty
  * host and "*" mean every interface, otherwise this machine. 0; -EINVAL: not an address; -ENOENT:
- * no such name; -EAGAIN: the resolver cannot tell now. `why` gets the facts.  Context: parks. */
-int address_resolve(const char *text, bool passive, struct addresses *out, struct why *why);
+ * no such name; -EAGAIN: the resolver cannot tell now; -ETIMEDOUT: it has not told by the deadline, and
+ * goes on without us. `why` gets the facts.  Context: parks. */
+int address_resolve(const char *text, bool passive, int64_t deadline_ns, struct addresses *out,
+                    struct why *why);
 
 /* "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:" for a socket without name. Returns text. */
 char *address_text(const struct sockaddr_storage *data, socklen_t len, char text[ADDRESS_TEXT]);

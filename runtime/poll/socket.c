@@ -122,7 +122,7 @@ static int socket_listen(void *state, const char *address, struct rt_listener **
     struct addresses found;
     int err = poller_start(why);
     if (!err)
-        err = address_resolve(address, true, &found, why);
+        err = address_resolve(address, true, RT_FOREVER, &found, why);
     if (err)
         return err;
     for (int64_t until = rt_after_ns(port_wait_ns);;) {
@@ -282,7 +282,7 @@ static int socket_dial(void *state, const char *address, int64_t deadline_ns, st
     struct addresses found;
     int err = poller_start(why);
     if (!err)
-        err = address_resolve(address, false, &found, why);
+        err = address_resolve(address, false, deadline_ns, &found, why);
     if (err)
         return err;
     for (int i = 0; i < found.count; i++) {

@@ -1,13 +1,16 @@
 /* Sockets over both forms of the poller. */
 #include "tests/support/rt_test.h"
 #include <assert.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <rt/alloc.h>
 #include <rt/chan.h>
 #include <rt/inspect.h>
 #include <rt/net.h>
 #include <rt/sync.h>
 #include <rt/time.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -543,6 +546,43 @@ static void accept_without_a_free_descriptor_says_so_and_works_later(void **stat
     close_pair((struct pair){a, b});
 }
 
+/* The resolver of this program: for one name it answers when it is told to. */
+static _Atomic bool resolver_may_answer, resolver_asked, resolver_answered;
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (strcmp(node, "slow.test") == 0) {
+        atomic_store(&resolver_asked, true);
+        for (int i = 0; i < 10000 && !atomic_load(&resolver_may_answer); i++)
+            usleep(1000);
+        atomic_store(&resolver_answered, true);
+        return EAI_NONAME;
+    }
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(node, service, hints, found);
+}
+
+static void a_dial_gives_up_at_its_deadline_while_the_name_is_looked_up(void **state)
+{
+    (void)state;
+    struct rt_conn *c;
+    struct why why = {""};
+    atomic_store(&resolver_may_answer, false);
+    atomic_store(&resolver_asked, false);
+    atomic_store(&resolver_answered, false);
+    assert_int_equal(rt_dial("slow.test:1", rt_after_ns(20 * RT_MS), &c, &why), -ETIMEDOUT);
+    assert_false(atomic_load(&resolver_answered));
+    assert_non_null(strstr(why.text, "slow.test"));
+    atomic_store(&resolver_may_answer, true);
+    while (atomic_load(&resolver_asked) && !atomic_load(&resolver_answered))
+        rt_yield();
+    assert_int_equal(rt_dial("slow.test:1", rt_after_ns(LONG), &c, &why), -ENOENT);
+    assert_int_equal(rt_dial("slow.test:1", RT_FOREVER, &c, &why), -ENOENT);
+}
+
 static void a_dial_to_nobody_is_refused(void **state)
 {
     (void)state;
@@ -665,6 +705,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_select_waits_for_bytes_beside_a_channel),
     cmocka_unit_test(closing_a_listener_wakes_accept_and_frees_the_port),
     cmocka_unit_test(accept_without_a_free_descriptor_says_so_and_works_later),
+    cmocka_unit_test(a_dial_gives_up_at_its_deadline_while_the_name_is_looked_up),
     cmocka_unit_test(a_dial_to_nobody_is_refused),
     cmocka_unit_test(what_is_no_address_is_told_so),
     cmocka_unit_test(every_kind_of_address_carries_bytes),

@@ -33,7 +33,8 @@ void rt_listener_close(struct rt_listener *l);
 struct rt_listener *rt_listener_ref(struct rt_listener *l);
 void rt_listener_unref(struct rt_listener *l);
 
-/* Connect within the deadline: -ETIMEDOUT, -ECONNREFUSED, ..., with the facts in `why`.
+/* Connect within the deadline, finding out what a name means included: -ETIMEDOUT, -ECONNREFUSED, ...,
+ * with the facts in `why`. (A resolver that does not answer is left behind with a thread.)
  * Context: parks. */
 int rt_dial(const char *address, int64_t deadline_ns, struct rt_conn **out, struct why *why);
 

@@ -35,7 +35,7 @@ struct marker {
 static void watch_preemptions(void *arg)
 {
     struct marker *m = arg;
-    double before, now;
+    double before = 0, now = 0;
     struct why why;
     bool known = client_preemptions(m->endpoint, &before, &why) == 0;
     while (!atomic_load(&m->over)) {

@@ -24,7 +24,7 @@ struct mark {
 };
 struct marker {
     const char *endpoint;
-    int64_t every_ns;
+    int64_t every_ns, length_ns;
     _Atomic bool over;
     struct rt_note ended;
     struct mark *marks;
@@ -59,10 +59,11 @@ static void draw_series(struct lab *lab, struct section *s, const char *id, cons
     struct plot_series *marks = plot_series(&lab->report, p, "preemptions"),
                        *puts = plot_series(&lab->report, p, "puts");
     marks->marks = marks->on_the_right = true;
-    for (uint32_t i = 0; i < m->count; i++) // on the puts' clock
-        if (m->marks[i].at_ns >= r->started_ns)
-            plot_add(marks, (double)(m->marks[i].at_ns - r->started_ns) / 1e9,
-                     m->marks[i].preempted);
+    for (uint32_t i = 0; i < m->count; i++) {
+        int64_t at_ns = m->marks[i].at_ns - r->started_ns; // on the puts' clock, beside them only
+        if (at_ns >= 0 && at_ns <= m->length_ns)
+            plot_add(marks, (double)at_ns / 1e9, m->marks[i].preempted);
+    }
     if (!marks->count)
         plot_add(marks, 0, 0);
     if (load_draw(r, puts))
@@ -95,7 +96,8 @@ static bool run_series(struct lab *lab, struct section *s, const struct setting 
             return false;
     struct marker *m = rt_alloc_zero(sizeof *m);
     m->endpoint = cluster_leader(c)->endpoint;
-    m->every_ns = setting->load.length_ns / (MARKS_MAX / 2); // so that a long series has room, too
+    m->length_ns = setting->load.length_ns;
+    m->every_ns = m->length_ns / (MARKS_MAX / 2); // so that a long series has room, too
     if (m->every_ns < MARKS_EVERY_MS * RT_MS)
         m->every_ns = MARKS_EVERY_MS * RT_MS;
     m->marks = rt_alloc(MARKS_MAX * sizeof *m->marks);

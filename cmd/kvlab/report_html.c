@@ -44,7 +44,8 @@ static const char page_head[] =
     "print{:root{--text:#000;--soft:#444;--line:#bbb;--page:#fff;--panel:#fff;--good:#060;--bad:#"
     "900;--accent:#000}"
     "body{max-width:none;font-size:10.5pt;padding:0}h2{break-after:avoid}h3{break-after:avoid}"
-    "figure,table,.note{break-inside:avoid}nav{display:none}.wide{overflow:visible}table{font-size:"
+    "figure,tr,.note{break-inside:avoid}thead{display:table-header-group}nav{display:none}.wide{"
+    "overflow:visible}table{font-size:"
     "8.5pt}th,td{white-space:normal;padding:.2rem .3rem}}\n"
     "</style>\n</head>\n<body>\n";
 

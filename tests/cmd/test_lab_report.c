@@ -115,13 +115,14 @@ static void a_section_that_failed_has_words_and_broken_checks_but_no_figures(voi
     report_deinit(&r);
 }
 
-/* A row of intervals: `pairs` each, the i-th from i + 1 to i + 2. */
-static void add_intervals(struct report *r, struct section *s, uint32_t count, uint32_t pairs)
+/* Intervals of `pairs` each, the i-th from `least` + i on, 1 wide. */
+static void add_intervals(struct report *r, struct section *s, uint32_t count, double least,
+                          uint32_t pairs)
 {
     static const struct column columns[] = {{"difference", "ms", true, 2}};
     struct table *t = report_table(r, s, "d", "Differences", columns, 1);
     for (uint32_t i = 0; i < count; i++) {
-        struct stat_difference d = {i + 1.5, i + 1, i + 2, pairs, true};
+        struct stat_difference d = {least + i + 0.5, least + i, least + i + 1, pairs, true};
         table_row(r, t)[0] = cell_interval(&d);
     }
 }
@@ -133,8 +134,8 @@ static void the_page_says_how_many_intervals_it_holds(void **state)
     struct rt_string html = {0};
     report_init(&r);
     struct section *s = report_section(&r, "x", "X", "Q?", NULL);
-    add_intervals(&r, s, 3, STAT_PAIRS_MIN);
-    add_intervals(&r, s, 2, STAT_PAIRS_MIN - 1); // too few pairs to be called one
+    add_intervals(&r, s, 3, 1, STAT_PAIRS_MIN);
+    add_intervals(&r, s, 2, 100, STAT_PAIRS_MIN - 1); // too few pairs to be called one
     struct stat_difference again = {1.5, 1, 2, STAT_PAIRS_MIN, true},
                            other = {7, 6, 8, STAT_PAIRS_MIN, true};
     report_say(&r, s, "%s", "what the table has, too");
@@ -142,7 +143,7 @@ static void the_page_says_how_many_intervals_it_holds(void **state)
     report_say(&r, s, "%s", "what it has not");
     report_said_difference(s, &other);
     s = report_section(&r, "y", "Y", "Q?", NULL);
-    add_intervals(&r, s, 5, STAT_PAIRS_MIN);
+    add_intervals(&r, s, 5, 1, STAT_PAIRS_MIN);
     s->state = SECTION_FAILED;
     assert_int_equal(report_count_intervals(&r), 4);
     report_to_html(&r, &html);

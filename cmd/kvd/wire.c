@@ -160,7 +160,7 @@ static void tell_ready(void *arg)
     rt_note_set(&k->ready_ended);
 }
 
-/* Said once we listen: that chose the poller. */
+/* Said once we listen: that chose the poller. What this system does not allow the runtime shows here. */
 static void log_start(struct kvd *k, const struct kvd_flags *f)
 {
     struct rt_stats stats;
@@ -168,7 +168,8 @@ static void log_start(struct kvd *k, const struct kvd_flags *f)
     rt_log(k->log, RT_LOG_INFO, "starting kvd", rt_f_str("version", KVD_VERSION),
            rt_f_str("name", f->name), rt_f_str("data-dir", f->data_dir),
            rt_f_uint("procs", rt_procs()), rt_f_str("poller", stats.poller),
-           rt_f_str("poller-why", stats.poller_why));
+           rt_f_str("poller-why", stats.poller_why), rt_f_str("stacks", stats.stack_guards),
+           rt_f_str("spilling", stats.spilling), rt_f_str("preemption", stats.preemption));
 }
 
 int kvd_start(const struct kvd_flags *flags, struct kvd **out, struct why *why)

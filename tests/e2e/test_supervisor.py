@@ -47,6 +47,8 @@ with tempfile.TemporaryDirectory() as folder:
         log = open(log_path).read()
         check("the first line names the poller that was chosen, and why",
               re.search(r'"msg":"starting kvd".*"poller":"(epoll|io_uring)","poller-why":"[^"]', log), log[:400])
+        check("it says how stacks are guarded and put away, and whether goroutines are preempted",
+              re.search(r'"msg":"starting kvd".*"stacks":"[^"]+","spilling":"(on|off): [^"]+","preemption":"(on|off): [^"]', log), log[:600])
         check("SIGQUIT printed the goroutines", "goroutine " in log and "wal-writer" in log, log[-300:])
     except Exception as e:
         check("the conversation goes through", False, f"{type(e).__name__}: {e}; {open(log_path).read()[-500:]}")

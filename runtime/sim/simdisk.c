@@ -1,6 +1,6 @@
 /* sim/simdisk.c: open files of the simulated world: what each call returns, how long it takes, and
- * what goes wrong. A write reaches memory at once; a sync sleeps and then makes durable. Whoever
- * loses the power meanwhile gets -EIO. */
+ * what goes wrong. A write reaches memory at once; a sync sleeps, and then what was there when it began
+ * is durable. Whoever loses the power meanwhile gets -EIO. */
 #include "runtime/sim/simdisk.h"
 #include "rt/alloc.h"
 #include "rt/time.h"
@@ -156,14 +156,18 @@ static int sync_range(struct sim_file *f, uint64_t offset, uint64_t len)
     struct sim *s = f->sim;
     if (f->dead)
         return -EIO;
+    struct sim_pages *pages = f->node->pages;
+    struct sim_pages_copy *copy = pages ? sim_pages_sync_begin(pages, offset, len) : NULL;
+    uint64_t change = s->disk->changes;
     take_time(s);
-    if (f->dead || sim_chance(s, SIM_DISK, s->faults.sync_eio_ppm))
-        return -EIO; // the pages stay dirty: what was lost shows when the power goes
-    if (f->node->is_directory)
-        sim_tree_sync(s->disk, f->node);
-    else
-        sim_pages_sync(f->node->pages, offset, len);
-    return 0;
+    int err = f->dead || sim_chance(s, SIM_DISK, s->faults.sync_eio_ppm) ? -EIO : 0;
+    if (err && pages)
+        sim_pages_sync_failed(pages, copy); // what was lost shows when the power goes
+    else if (!err && pages)
+        sim_pages_sync_end(pages, copy);
+    else if (!err)
+        sim_tree_sync(s->disk, f->node, change);
+    return err;
 }
 
 static int disk_pwrite_durable(struct rt_file *base, const void *buf, size_t len, uint64_t offset)
@@ -385,8 +389,12 @@ struct simdisk *simdisk_new(void)
 
 void simdisk_end_run(struct sim *s)
 {
-    while (s->disk->open_files)
+    while (s->disk->open_files) {
+        struct sim_node *node = s->disk->open_files->node;
+        if (node->pages)
+            sim_pages_forget_syncs(node->pages);
         forget(s->disk, s->disk->open_files);
+    }
 }
 
 void simdisk_free(struct simdisk *d)

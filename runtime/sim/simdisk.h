@@ -1,8 +1,9 @@
 /* sim/simdisk.h: files in memory that lose, when the power goes, what was not made durable.
  *
- *     write --> pages as they are now        datasync(file) --> durable pages and size := now
+ *     write --> pages as they are now        datasync(file) --> durable pages and size := as they were
+ *                                                               when it began; failed: never
  *     create, rename, unlink --> names now, and a list of changes, in order
- *                                            sync(directory) --> its changes leave the list
+ *                                            sync(directory) --> its changes from before leave the list
  *     power loss --> each dirty 512-byte sector is new or old; each listed change is kept or undone
  *
  * A change of names is one step, as in file systems with a journal: a rename is there or not, never
@@ -37,6 +38,7 @@ struct sim_node {
 
 struct sim_change {
     struct sim_change *next; // in order of happening
+    uint64_t number;         // the first one is 1
     enum sim_change_kind { SIM_CREATED, SIM_REMOVED, SIM_RENAMED } kind;
     struct sim_node *directory; // of the name; of a rename, of the new one
     struct sim_node *from;      // of a rename, where the old name was
@@ -58,7 +60,8 @@ struct simdisk {
     struct sim_node *root;
     struct sim_change *first_change, *last_change;
     struct sim_file *open_files;
-    uint64_t numbers;
+    uint64_t numbers;     // of nodes
+    uint64_t changes;     // that ever happened
     uint64_t limit_bytes; // 0: none
     uint64_t used_bytes;  // pages as they are now
 };
@@ -73,8 +76,14 @@ int sim_pages_write(struct sim_pages *p, struct simdisk *d, const void *buf, siz
                     uint64_t offset);
 int sim_pages_allocate(struct sim_pages *p, struct simdisk *d, uint64_t offset, uint64_t len);
 int sim_pages_truncate(struct sim_pages *p, struct simdisk *d, uint64_t size);
-/* All that overlaps the range is durable, and the size; len UINT64_MAX: everything. */
-void sim_pages_sync(struct sim_pages *p, uint64_t offset, uint64_t len);
+/* All that overlaps the range now, and the size, is to become durable; len UINT64_MAX: everything. It
+ * does when one of the others is called, which frees the copy: it has become durable, or will never (and
+ * the next sync will say that it has). Of a file whose power was lost meanwhile: failed. */
+struct sim_pages_copy *sim_pages_sync_begin(struct sim_pages *p, uint64_t offset, uint64_t len);
+void sim_pages_sync_end(struct sim_pages *p, struct sim_pages_copy *c);
+void sim_pages_sync_failed(struct sim_pages *p, struct sim_pages_copy *c);
+/* Neither, for all that are under way: the run has ended. */
+void sim_pages_forget_syncs(struct sim_pages *p);
 /* Returns how many sectors went back to what was durable. */
 uint64_t sim_pages_lose_power(struct sim_pages *p, struct simdisk *d, struct sim *s);
 
@@ -89,8 +98,8 @@ void sim_tree_remove(struct simdisk *d, struct sim_node *dir, const char *name);
 void sim_tree_rename(struct simdisk *d, struct sim_node *from_dir, const char *from_name,
                      struct sim_node *to_dir, const char *to_name);
 bool sim_tree_is_under(const struct sim_node *node, const struct sim_node *dir);
-/* The names in `dir` are durable. */
-void sim_tree_sync(struct simdisk *d, struct sim_node *dir);
+/* The changes of names in `dir` with a number up to this one are durable. */
+void sim_tree_sync(struct simdisk *d, struct sim_node *dir, uint64_t number);
 /* Keep or undo each listed change under `dir`; returns how many were undone. */
 uint64_t sim_tree_lose_power(struct simdisk *d, struct sim_node *dir, struct sim *s);
 void sim_node_use(struct sim_node *n);

@@ -127,6 +127,7 @@ static struct sim_change *note_change(struct simdisk *d, enum sim_change_kind ki
                                       struct sim_node *dir, const char *name, struct sim_node *node)
 {
     struct sim_change *c = rt_alloc_zero(sizeof *c);
+    c->number = ++d->changes;
     c->kind = kind;
     c->directory = dir;
     c->node = node;
@@ -184,13 +185,13 @@ void sim_tree_rename(struct simdisk *d, struct sim_node *from_dir, const char *f
     put(to_dir, to_name, node);
 }
 
-void sim_tree_sync(struct simdisk *d, struct sim_node *dir)
+void sim_tree_sync(struct simdisk *d, struct sim_node *dir, uint64_t number)
 {
     struct sim_change **at = &d->first_change;
     struct sim_change *last = NULL;
     while (*at) {
         struct sim_change *c = *at;
-        if (c->directory == dir || c->from == dir) {
+        if (c->number <= number && (c->directory == dir || c->from == dir)) {
             *at = c->next;
             free_change(d, c);
         } else {
@@ -214,8 +215,8 @@ static void undo(struct simdisk *d, struct sim_change *c)
             put(c->directory, c->name, c->node);
         break;
     case SIM_RENAMED:
-        if (now != c->node)
-            break;
+        if (now != c->node || sim_tree_is_under(c->from, c->node))
+            break; // where it came from was moved into it by one that survives
         take(d, c->directory, c->name);
         if (c->replaced)
             put(c->directory, c->name, c->replaced);

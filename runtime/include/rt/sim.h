@@ -44,7 +44,8 @@ struct rt_sim_faults {
     uint32_t short_write_ppm; // a try_writev takes a prefix
     uint32_t reset_ppm;       // a read or write meets -ECONNRESET, for both ends
     uint32_t refuse_ppm;      // a dial is refused
-    uint32_t read_eio_ppm, write_eio_ppm, sync_eio_ppm;
+    uint32_t read_eio_ppm, write_eio_ppm;
+    uint32_t sync_eio_ppm;     // what it should have written never is, though the next one succeeds
     uint32_t write_enospc_ppm; // writes that grow a file, and allocate
 };
 void rt_sim_set_faults(struct rt_world *world, const struct rt_sim_faults *faults);

@@ -51,7 +51,7 @@ static void visit(struct search *s, const uint8_t *state)
 /* True when every reachable state is good. */
 static bool holds(const struct model *m, const void *first, size_t *states_out)
 {
-    struct search s = {.cap = 1 << 20};
+    struct search s = {.cap = 1 << 19};
     bool good = true;
     s.seen = calloc(s.cap, STATE_BYTES);
     s.todo = calloc(s.cap, STATE_BYTES);

@@ -60,27 +60,43 @@ static void await_idle_p(int64_t ns)
             since = clock_real_now_ns();
 }
 
-/* The first crowd has the other P run something, so that it is known when it was given up. */
+/* Keep this P busy until the other one has stolen, if it does: a caller that was stopped, or stood still
+ * for long, may have had the crowd run here. */
+static bool await_steal(const struct rt_stats *before, struct rt_stats *after)
+{
+    int64_t until = clock_real_now_ns() + RT_SECOND;
+    do
+        *after = stats();
+    while (after->steals == before->steals && clock_real_now_ns() < until);
+    return after->steals != before->steals;
+}
+
+/* The other P runs something, so that it is known since when it does not. */
+static bool begin_with_a_steal(struct crowd *c)
+{
+    struct rt_stats before = stats(), after;
+    await_idle_p(RT_MS);
+    bool stolen = gather(c) && await_steal(&before, &after);
+    rt_waitgroup_wait(&c->done, RT_FOREVER);
+    return stolen;
+}
+
 static int steal_after_idling(void *arg)
 {
     (void)arg;
     struct crowd c = {.ends = false};
-    struct rt_stats before;
-    for (int i = 0; i < 2; i++) {
+    int64_t until = clock_real_now_ns() + PATIENCE_S * RT_SECOND;
+    while (clock_real_now_ns() < until) {
+        struct rt_stats before, after;
+        bool stolen = begin_with_a_steal(&c);
         await_idle_p(LONG_IDLE_MS * RT_MS);
         before = stats();
-        if (!gather(&c))
-            return 1;
-        while (stats().steals == before.steals)
-            ; // nobody runs them here
-        if (i == 0)
-            rt_waitgroup_wait(&c.done, RT_FOREVER);
+        stolen = stolen && gather(&c) && await_steal(&before, &after);
+        rt_waitgroup_wait(&c.done, RT_FOREVER);
+        if (stolen && after.steals_idle == before.steals_idle + 1)
+            return after.stolen > before.stolen ? 0 : 1;
     }
-    struct rt_stats after = stats();
-    rt_waitgroup_wait(&c.done, RT_FOREVER);
-    if (after.steals_idle != before.steals_idle + 1)
-        return 2;
-    return after.stolen > before.stolen ? 0 : 3;
+    return 2;
 }
 
 static void a_steal_after_20_ms_without_work_counts_as_idle(void **state)
@@ -103,35 +119,30 @@ static void compute_until_told(void *arg)
 static int steal_after_computing(void *arg)
 {
     (void)arg;
-    struct crowd c = {.ends = false};
-    struct rt_stats before;
-    await_idle_p(RT_MS);
-    before = stats();
-    if (!gather(&c)) // as above
-        return 1;
-    while (stats().steals == before.steals)
-        ;
-    rt_waitgroup_wait(&c.done, RT_FOREVER);
-    rt_waitgroup_add(&c.done, 1);
-    if (rt_go("computes", compute_until_told, &c) != 0)
-        return 1;
-    rt_yield(); // it sleeps
-    while (!atomic_load(&c.computes))
-        ; // the other P took it: this one did not run
-    int64_t until = clock_real_now_ns() + LONG_IDLE_MS * RT_MS;
-    while (clock_real_now_ns() < until)
-        ;
-    if (!gather(&c))
-        return 1;
-    before = stats();
-    atomic_store(&c.ends, true);
-    while (stats().steals == before.steals)
-        ;
-    struct rt_stats after = stats();
-    rt_waitgroup_wait(&c.done, RT_FOREVER);
-    if (after.steals_empty == before.steals_empty)
-        return 2;
-    return after.steals_idle == before.steals_idle ? 0 : 3;
+    int64_t until = clock_real_now_ns() + PATIENCE_S * RT_SECOND;
+    while (clock_real_now_ns() < until) {
+        struct crowd c = {.ends = false};
+        struct rt_stats before, after;
+        bool stolen = begin_with_a_steal(&c);
+        rt_waitgroup_add(&c.done, 1);
+        if (rt_go("computes", compute_until_told, &c) != 0)
+            return 1;
+        rt_yield(); // it sleeps
+        while (!atomic_load(&c.computes))
+            ; // the other P took it: this one did not run
+        int64_t busy_until = clock_real_now_ns() + LONG_IDLE_MS * RT_MS;
+        while (clock_real_now_ns() < busy_until)
+            ;
+        if (!gather(&c))
+            return 1;
+        before = stats();
+        atomic_store(&c.ends, true);
+        stolen = await_steal(&before, &after) && stolen;
+        rt_waitgroup_wait(&c.done, RT_FOREVER);
+        if (stolen && after.steals_empty > before.steals_empty)
+            return after.steals_idle == before.steals_idle ? 0 : 2;
+    }
+    return 3;
 }
 
 static void a_steal_after_20_ms_of_work_does_not(void **state)

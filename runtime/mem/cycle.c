@@ -254,7 +254,7 @@ static bool run_cycle(void)
 {
     enum rt_gc_mode mode = sched.simulated ? RT_GC_STOPPED : rt_gc_get_mode();
     do // what the last cycle left, and whoever is still at a span of it
-        gc_sweep_all(true);
+        gc_sweep_all(!sched.simulated);
     while (central_managed_unswept() > 0);
     int64_t began = clock_real_now_ns();
     gc_pace_marking();
@@ -305,7 +305,7 @@ static void cycle(void)
     rt_cond_broadcast(&gc.cycle_ended);
     rt_mutex_unlock(&gc.lock);
     quiet_begin();
-    gc_sweep_all(true);
+    gc_sweep_all(!sched.simulated);
     quiet_end();
 }
 
@@ -315,7 +315,7 @@ void gc_collector(void *arg)
     for (;;) {
         rt_sem_acquire(&gc.kick, 1, RT_FOREVER);
         atomic_store(&gc.kicked, false);
-        if (gc_heap_bytes() >= load_relaxed(&gc.trigger_bytes) || is_wanted())
+        if (gc_pace_is_due() || is_wanted())
             do
                 cycle();
             while (is_wanted());

@@ -210,7 +210,8 @@ static void clear(struct span *s)
     for (size_t at = 0; at < s->large_bytes; at += CLEAR_AT_ONCE_BYTES) {
         size_t left = s->large_bytes - at;
         memset((char *)s->start + at, 0, left < CLEAR_AT_ONCE_BYTES ? left : CLEAR_AT_ONCE_BYTES);
-        g_check_preempt();
+        if (!sched.simulated) // whether pages come as zeros there must not decide who runs
+            g_check_preempt();
     }
 }
 
@@ -258,6 +259,8 @@ static inline void *allocate(uintptr_t header, size_t bytes, bool noscan)
     quiet_begin(); // what belongs to a P passes from thread to thread unseen by ThreadSanitizer
     void *object = bytes <= SIZECLASS_SMALL_MAX ? new_small(header, bytes, noscan)
                                                 : new_large(header, bytes, noscan);
+    if (__builtin_expect(sched.simulated, 0))
+        gc_pace_simulated();
     quiet_end();
     g_check_preempt();
     return object;
@@ -560,7 +563,7 @@ void rt_gc_collect(void)
     atomic_fetch_add(&gc.cycles_forced, 1);
     gc_wait_cycle();
     quiet_begin();
-    gc_sweep_all(true);
+    gc_sweep_all(!sched.simulated);
     quiet_end();
 }
 

@@ -88,6 +88,7 @@ struct gc {
     _Atomic int64_t live_bytes;   // at the end of the last cycle
     _Atomic int64_t added_at_end; // added_bytes then
     int64_t added_at_mark;        // collector
+    int64_t allocated_at_end;     // of a simulated world, where one thread runs
     _Atomic int64_t goal_bytes, trigger_bytes;
     _Atomic int64_t work_expected; // bytes to be marked by this cycle, about
 
@@ -164,6 +165,9 @@ void gc_pace_set(void);      // the percentage or the limit was changed
 /* About to take `bytes` more: ask for a cycle, help, or wait. False: over the limit.
  * Context: goroutine; parks. */
 bool gc_pace_allocate(size_t bytes);
+bool gc_pace_is_due(void); // a cycle
+/* In a simulated world: something was allocated.  Context: goroutine; parks. */
+void gc_pace_simulated(void);
 
 /* ---- cycle.c ---- */
 

@@ -25,6 +25,16 @@ int64_t gc_heap_bytes(void)
     return bytes > 0 ? bytes : 0;
 }
 
+static int64_t allocated_bytes(void)
+{
+    int64_t sum = 0;
+    for (unsigned i = 0; i < sched.made; i++) {
+        struct gc_p *pc = load_acquire(&gc.ps[i]);
+        sum += pc ? (int64_t)load_relaxed(&pc->allocated_bytes) : 0;
+    }
+    return sum;
+}
+
 static void set_goal(int64_t runway)
 {
     int64_t live = load_relaxed(&gc.live_bytes), percent = load_relaxed(&gc.percent);
@@ -35,8 +45,6 @@ static void set_goal(int64_t runway)
         goal = grown > least ? grown : least;
         if (goal < live + LEAST_GROWTH_BYTES)
             goal = live + LEAST_GROWTH_BYTES;
-        if (sched.simulated) // what is live depends on addresses there: that must not decide
-            goal = live + SIMULATED_GROWTH_BYTES;
     }
     if (limit > 0 && goal > limit)
         goal = limit > live ? limit : live;
@@ -46,7 +54,7 @@ static void set_goal(int64_t runway)
         return;
     }
     int64_t room = goal - live, least = room / 20, most = room * 7 / 10;
-    if (load_relaxed(&gc.mode) == RT_GC_STOPPED || sched.simulated)
+    if (load_relaxed(&gc.mode) == RT_GC_STOPPED)
         runway = least = 0;
     runway = runway < least ? least : runway > most ? most : runway;
     store_relaxed(&gc.trigger_bytes, goal - runway);
@@ -73,6 +81,7 @@ void gc_pace_ended(void)
     during = during > 0 ? during : 0;
     store_relaxed(&gc.live_bytes, (int64_t)load_relaxed(&gc.marked_bytes) + during);
     store_relaxed(&gc.added_at_end, added);
+    gc.allocated_at_end = allocated_bytes();
     set_goal(during + during / 5);
 }
 
@@ -91,6 +100,25 @@ static void assist(int64_t bytes)
         count_up(&gc_here()->assists, 1);
 }
 
+/* In a simulated world what is alive, and so what is free in a span, depends on addresses: only what
+ * was allocated may decide. */
+static int64_t simulated_growth(void) { return allocated_bytes() - gc.allocated_at_end; }
+
+bool gc_pace_is_due(void)
+{
+    if (sched.simulated)
+        return load_relaxed(&gc.percent) >= 0 && simulated_growth() >= SIMULATED_GROWTH_BYTES;
+    return gc_heap_bytes() >= load_relaxed(&gc.trigger_bytes);
+}
+
+void gc_pace_simulated(void)
+{
+    if (gc_pace_is_due())
+        gc_kick();
+    if (gc_pace_is_due() && simulated_growth() > SIMULATED_GROWTH_BYTES * 5 / 4)
+        gc_wait_cycle();
+}
+
 static bool is_over_limit(int64_t bytes)
 {
     int64_t limit = (int64_t)load_relaxed(&gc.limit_bytes);
@@ -104,7 +132,9 @@ bool gc_pace_allocate(size_t want)
     if (load_acquire(&gc.phase) == GC_MARKING && !load_acquire(&gc.alloc_grey))
         assist(bytes);
     int64_t heap = gc_heap_bytes() + bytes, goal = load_relaxed(&gc.goal_bytes);
-    if (heap >= load_relaxed(&gc.trigger_bytes))
+    if (sched.simulated)
+        goal = INT64_MAX; // gc_pace_simulated
+    else if (heap >= load_relaxed(&gc.trigger_bytes))
         gc_kick();
     if (goal != INT64_MAX && heap > goal + goal / 4 + bytes)
         gc_wait_cycle();

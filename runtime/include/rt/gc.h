@@ -103,7 +103,8 @@ int rt_gc_get_percent(void);
 
 /* The blocks of managed objects may take this many bytes, the dead ones that no cycle has found yet
  * included; 0: no limit. (heap_system_bytes may be more: spans that are partly free.) Near it cycles
- * come as often as needed; beyond it rt_gc_new is refused.  Context: goroutine; never parks. */
+ * come as often as needed; beyond it rt_gc_new is refused. (In a simulated world, too: then what the
+ * conservative look at stacks keeps alive, and so addresses, may decide.)  Context: goroutine; never parks. */
 void rt_gc_set_limit(size_t bytes);
 
 /* Run a whole cycle that begins after the call, sweeping included.  Context: goroutine; parks. */

@@ -1,6 +1,5 @@
 /* cmd/kvlab/cluster.c: starting, watching and ending members. */
 #include "cmd/kvlab/cluster.h"
-#include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/run_tool.h"
 #include <assert.h>
 #include <errno.h>
@@ -116,7 +115,7 @@ static bool spawn_member(struct member *m, const struct cluster_spec *spec, cons
     envp[e] = NULL;
     struct rt_command command = {
         .argv = argv, .envp = envp, .stdout_path = m->log_path, .stderr_path = m->log_path};
-    if (leftovers_spawn(&command, &m->child, why))
+    if (leftovers_spawn(&c->lab->leftovers, &command, &m->child, why))
         return false;
     if (rt_go("member-watcher", watch_member, m) == 0) // ends when the member has
         return true;
@@ -362,7 +361,7 @@ static void end_members(struct cluster *c)
             rt_kill(m->child, SIGKILL);
             rt_note_wait(&m->gone, RT_FOREVER);
         }
-        leftovers_child_free(m->child);
+        leftovers_child_free(&c->lab->leftovers, m->child);
     }
 }
 
@@ -375,7 +374,7 @@ static void leave_as_found(struct cluster *c)
         if (client_set_knob(&c->members[s->member].client, s->name, s->value, NULL, 0, &why))
             fprintf(stderr, "kvlab: cannot put back %s=%s: %s\n", s->name, s->value, why.text);
         else
-            leftovers_knob_back(c->members[s->member].endpoint, s->name);
+            leftovers_knob_back(&c->lab->leftovers, c->members[s->member].endpoint, s->name);
     }
     if (c->members[c->leader].client.grpc &&
         client_delete_range(&c->members[c->leader].client, RT_BYTES("kvlab/"), RT_BYTES("kvlab0"),
@@ -413,7 +412,7 @@ static void save(struct cluster *c, uint32_t member, const char *knob, const cha
     s->member = member;
     snprintf(s->name, sizeof s->name, "%s", knob);
     snprintf(s->value, sizeof s->value, "%s", value);
-    leftovers_knob_turned(c->members[member].endpoint, knob, value);
+    leftovers_knob_turned(&c->lab->leftovers, c->members[member].endpoint, knob, value);
 }
 
 bool cluster_set_at(struct cluster *c, uint32_t member, const char *knob, const char *value,

@@ -49,7 +49,7 @@ static bool ask_version(struct lab *lab, char *out, size_t cap, struct why *why)
     char log[480];
     const char *const argv[] = {lab->options->kube_apiserver, "--version", NULL};
     snprintf(log, sizeof log, "%s/version.txt", lab->folder);
-    int status = run_tool(argv, log, out, cap, why);
+    int status = run_tool(&lab->leftovers, argv, log, out, cap, why);
     rt_unlink(log);
     if (status > 0)
         why_set(why, "%s --version ends with status %d; is it kube-apiserver?",

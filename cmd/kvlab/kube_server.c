@@ -4,7 +4,6 @@
  * measured is not its queues. No controller runs: the admission plugin ServiceAccount would wait for one. */
 #include "cmd/kvlab/kube_server.h"
 #include "cmd/kvlab/https.h"
-#include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/run_tool.h"
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -162,9 +161,9 @@ static bool spawn(struct kube_server *k, const struct cluster *cluster, struct w
                                 "--authorization-mode=RBAC",
                                 "--disable-admission-plugins=ServiceAccount",
                                 NULL};
-    if (leftovers_spawn(&(struct rt_command){.argv = argv,
-                                             .stdout_path = k->log_path,
-                                             .stderr_path = k->log_path},
+    if (leftovers_spawn(&k->lab->leftovers,
+                        &(struct rt_command){
+                            .argv = argv, .stdout_path = k->log_path, .stderr_path = k->log_path},
                         &k->child, why))
         return false;
     if (rt_go("kube-apiserver-watcher", watch_server, k) == 0) // ends when the server has
@@ -251,7 +250,7 @@ void kube_stop(struct kube_server *k)
             rt_kill(k->child, SIGKILL);
             rt_note_wait(&k->gone, RT_FOREVER);
         }
-        leftovers_child_free(k->child);
+        leftovers_child_free(&k->lab->leftovers, k->child);
     }
     https_trust_free(k->trust);
     file_remove_tree(k->folder);

@@ -1,6 +1,7 @@
 /* cmd/kvlab/lab.h: one run of kvlab: what was asked, where results go, whether to stop; and the
  * contract of an experiment. */
 #pragma once
+#include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/options.h"
 #include "cmd/kvlab/report.h"
 #include <rt/hdr.h>
@@ -34,6 +35,7 @@ struct lab {
     struct rt_string servers;  // the same of a running cluster's members: endpoint and version
     struct note *notes;        // what was compared (notes.h)
     struct progress progress;
+    struct leftovers leftovers;
     _Atomic bool stopped; // Ctrl-C: end soon, keep what there is
     _Atomic bool failed;  // some experiment
 };

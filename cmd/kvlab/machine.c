@@ -48,7 +48,7 @@ static void find_disk(struct lab *lab)
     snprintf(log, sizeof log, "%s/disk.txt", lab->folder);
     const char *const argv[] = {"df", "--output=source,fstype,target", lab->folder, NULL};
     lab->disk = "unknown";
-    if (run_tool(argv, log, said, sizeof said, &why) == 0 && strchr(said, '\n')) {
+    if (run_tool(&lab->leftovers, argv, log, said, sizeof said, &why) == 0 && strchr(said, '\n')) {
         const char *line = strchr(said, '\n') + 1;
         size_t n = 0;
         if (*line == '-') // a root that was changed to knows no device
@@ -66,10 +66,11 @@ static bool find_programs(struct lab *lab, struct why *why)
 {
     char log[480];
     snprintf(log, sizeof log, "%s/version.txt", lab->folder);
-    bool ok = plot_find_gnuplot(lab->gnuplot, sizeof lab->gnuplot, log, why);
+    bool ok = plot_find_gnuplot(&lab->leftovers, lab->gnuplot, sizeof lab->gnuplot, log, why);
     if (ok && lab->options->endpoint_count == 0) {
         const char *const kvd[] = {lab->kvd, "--version", NULL};
-        int status = run_tool(kvd, log, lab->kvd_version, sizeof lab->kvd_version, why);
+        int status =
+            run_tool(&lab->leftovers, kvd, log, lab->kvd_version, sizeof lab->kvd_version, why);
         ok = status == 0;
         if (status > 0)
             why_set(why, "%s --version ends with status %d; is it kvd? (set --kvd)", lab->kvd,
@@ -81,7 +82,8 @@ static bool find_programs(struct lab *lab, struct why *why)
     const char *const etcd[] = {lab->options->etcd ? lab->options->etcd : "etcd", "--version",
                                 NULL};
     struct why absent; // then there is no version
-    if (ok && run_tool(etcd, log, lab->etcd_version, sizeof lab->etcd_version, &absent))
+    if (ok &&
+        run_tool(&lab->leftovers, etcd, log, lab->etcd_version, sizeof lab->etcd_version, &absent))
         lab->etcd_version[0] = 0;
     first_line(lab->etcd_version);
     rt_unlink(log);

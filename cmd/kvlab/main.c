@@ -2,8 +2,8 @@
  * 1 an experiment failed, 2 wrong words, 130 stopped. */
 #include "cmd/kvlab/client.h"
 #include "cmd/kvlab/lab.h"
-#include "cmd/kvlab/leftovers.h"
 #include "cmd/kvlab/machine.h"
+#include "cmd/kvlab/run_tool.h"
 #include <errno.h>
 #include <rt/file.h>
 #include <rt/go.h>
@@ -162,18 +162,21 @@ static bool make_folder(struct lab *lab, struct why *why)
 
 /* ---- A run ---- */
 
-/* nohup wants a closed terminal to end nothing. */
-static bool is_ignored(int number)
+/* nohup wants a closed terminal to end nothing. Source: proc(5), a bit a signal, SIGHUP's the lowest. */
+static bool hangup_is_ignored(void)
 {
-    struct sigaction now;
-    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+    enum { DIGITS = 16 };
+    char text[2048];
+    const char *at =
+        file_text("/proc/self/status", text, sizeof text) > 0 ? strstr(text, "SigIgn:\t") : NULL;
+    return at && strlen(at) > 8 + DIGITS && strchr("13579bdf", at[8 + DIGITS - 1]);
 }
 
 /* What we started must not outlive us, and who lent us a cluster must know what we did to it. */
 static _Noreturn void end_at_once(struct lab *lab)
 {
     struct rt_string text = {0};
-    leftovers_end(&text);
+    leftovers_end(&lab->leftovers, &text);
     progress_clear(lab);
     for (const char *line = rt_string_cstr(&text); *line; line += strcspn(line, "\n") + 1)
         fprintf(stderr, "kvlab: %.*s\n", (int)strcspn(line, "\n"), line);
@@ -188,7 +191,7 @@ static void hear_signals(void *arg)
 {
     struct lab *lab = arg;
     static const int asking[] = {SIGINT, SIGTERM, SIGHUP};
-    int count = is_ignored(SIGHUP) ? 2 : 3;
+    int count = hangup_is_ignored() ? 2 : 3;
     if (rt_signal_wait(asking, count) < 0)
         return;
     progress_clear(lab);

@@ -202,10 +202,11 @@ void plot_inline(struct rt_bytes svg, struct rt_string *out)
     rt_string_append(out, svg.data + from, at - from);
 }
 
-bool plot_find_gnuplot(char *buf, size_t cap, const char *scratch_path, struct why *why)
+bool plot_find_gnuplot(struct leftovers *left, char *buf, size_t cap, const char *scratch_path,
+                       struct why *why)
 {
     static const char *const argv[] = {"gnuplot", "--version", NULL};
-    if (run_tool(argv, scratch_path, buf, cap, why) == 0)
+    if (run_tool(left, argv, scratch_path, buf, cap, why) == 0)
         return true;
     why_set(why, "plots need gnuplot, which is not there; install it: deploy/deps.sh experiments, "
                  "or apt-get install gnuplot-nox");
@@ -239,7 +240,7 @@ static bool take_svg(struct plot *p, const char *base, struct why *why)
     return true;
 }
 
-static bool draw_plot(struct plot *p, const char *folder, struct why *why)
+static bool draw_plot(struct plot *p, const char *folder, struct leftovers *left, struct why *why)
 {
     char base[400], path[480], said[256];
     struct rt_string data = {0}, script = {0};
@@ -257,7 +258,7 @@ static bool draw_plot(struct plot *p, const char *folder, struct why *why)
     const char *const argv[] = {"gnuplot", path, NULL};
     char log[480];
     snprintf(log, sizeof log, "%s/plots/gnuplot.log", folder);
-    if (run_tool(argv, log, said, sizeof said, why)) {
+    if (run_tool(left, argv, log, said, sizeof said, why)) {
         why_set(why, "gnuplot refuses %s: %s", path, said);
         return false;
     }
@@ -272,13 +273,14 @@ static bool has_points(const struct plot *p)
     return false;
 }
 
-bool plot_draw_section(struct report *r, struct section *s, const char *folder, struct why *why)
+bool plot_draw_section(struct report *r, struct section *s, const char *folder,
+                       struct leftovers *left, struct why *why)
 {
     bool ok = true;
     for (struct block *b = s->first; b; b = b->next) {
         struct why refused;
         if (b->kind != BLOCK_PLOT || !block_is_shown(s, b) || b->plot->drawn || b->plot->missing ||
-            !has_points(b->plot) || draw_plot(b->plot, folder, &refused))
+            !has_points(b->plot) || draw_plot(b->plot, folder, left, &refused))
             continue;
         b->plot->missing = rt_arena_printf(&r->arena, "%s", refused.text);
         if (ok)

@@ -135,7 +135,8 @@ static bool run_variant(struct lab *lab, struct variant_results *r, struct why *
     rt_arena_init(&arena);
     char *said = rt_arena_alloc(&arena, SAID_BYTES);
     snprintf(log, sizeof log, "%s/program.txt", lab->folder);
-    int status = run_tool_in(argv, environment_of(v, &arena), log, said, SAID_BYTES, why);
+    int status =
+        run_tool_in(&lab->leftovers, argv, environment_of(v, &arena), log, said, SAID_BYTES, why);
     rt_unlink(log);
     if (status > 0)
         why_set(why, "%s ended with status %d: %.300s", v->program, status, said);

@@ -143,7 +143,8 @@ bool lab_write_results(struct lab *lab, struct why *why)
     lab->report.unwritten = ok ? NULL : rt_arena_printf(&lab->report.arena, "%s", why->text);
     for (struct section *s = lab->report.first; s;
          s = s->next) // a plot says itself that it is missing
-        ok = plot_draw_section(&lab->report, s, lab->folder, ok ? why : &later) && ok;
+        ok = plot_draw_section(&lab->report, s, lab->folder, &lab->leftovers, ok ? why : &later) &&
+             ok;
     struct rt_string json = {0}, html = {0};
     lab_run_json(lab, &json);
     report_to_html(&lab->report, &html);

@@ -1,6 +1,5 @@
 /* cmd/kvlab/run_tool.c: other programs, and small files. */
 #include "cmd/kvlab/run_tool.h"
-#include "cmd/kvlab/leftovers.h"
 #include <errno.h>
 #include <rt/file.h>
 #include <rt/time.h>
@@ -60,18 +59,20 @@ void file_remove_tree(const char *path)
     rt_rmdir(path);
 }
 
-int run_tool(const char *const *argv, const char *log_path, char *said, size_t cap, struct why *why)
+int run_tool(struct leftovers *left, const char *const *argv, const char *log_path, char *said,
+             size_t cap, struct why *why)
 {
-    return run_tool_in(argv, NULL, log_path, said, cap, why);
+    return run_tool_in(left, argv, NULL, log_path, said, cap, why);
 }
 
-int run_tool_in(const char *const *argv, const char *const *envp, const char *log_path, char *said,
-                size_t cap, struct why *why)
+int run_tool_in(struct leftovers *left, const char *const *argv, const char *const *envp,
+                const char *log_path, char *said, size_t cap, struct why *why)
 {
     struct rt_child *child;
     int status = 0;
     rt_unlink(log_path); // an older one, or none
     int err = leftovers_spawn(
+        left,
         &(struct rt_command){
             .argv = argv, .envp = envp, .stdout_path = log_path, .stderr_path = log_path},
         &child, why);
@@ -83,7 +84,7 @@ int run_tool_in(const char *const *argv, const char *const *envp, const char *lo
         rt_wait_child(child, RT_FOREVER, &status);
         why_set(why, "%s does not come to an end", argv[0]);
     }
-    leftovers_child_free(child);
+    leftovers_child_free(left, child);
     file_text(log_path, said, cap);
     size_t len = strlen(said);
     if (len && said[len - 1] == '\n')

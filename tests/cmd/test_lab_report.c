@@ -158,6 +158,7 @@ static void a_plot_that_cannot_be_drawn_costs_the_others_and_the_page_nothing(vo
     (void)state;
     struct report r;
     struct rt_string html = {0};
+    struct leftovers left = {0};
     struct why why;
     report_init(&r);
     struct section *s = report_section(&r, "x", "X", "Q?", NULL);
@@ -168,12 +169,12 @@ static void a_plot_that_cannot_be_drawn_costs_the_others_and_the_page_nothing(vo
                      "s"),
                  1, 2);
     report_say(&r, s, "%s", "a sentence");
-    assert_false(plot_draw_section(&r, s, "no/such/folder", &why));
+    assert_false(plot_draw_section(&r, s, "no/such/folder", &left, &why));
     assert_non_null(strstr(why.text, "no/such/folder/plots/one.dat"));
     for (const struct block *b = s->first; b; b = b->next)
         if (b->kind == BLOCK_PLOT)
             assert_non_null(b->plot->missing);
-    assert_true(plot_draw_section(&r, s, "no/such/folder", &why)); // known, and said once
+    assert_true(plot_draw_section(&r, s, "no/such/folder", &left, &why)); // known, and said once
     report_to_html(&r, &html);
     assert_non_null(strstr(rt_string_cstr(&html), "One\u201d is missing"));
     assert_non_null(strstr(rt_string_cstr(&html), "Two\u201d is missing"));
@@ -507,24 +508,24 @@ static void etcd_refuses_a_cluster_that_is_not_ours(void **state)
     free_lab(lab);
 }
 
-/* Last of all: nothing is started any more afterwards. */
 static void an_end_at_once_kills_what_was_started_and_tells_the_knobs(void **state)
 {
     (void)state;
     const char *const argv[] = {"sleep", "600", NULL};
     const struct rt_command sleeper = {.argv = argv};
     struct rt_child *first, *second, *never = NULL;
+    struct leftovers left = {0};
     struct rt_string text = {0};
     struct why why;
     int status;
-    assert_int_equal(leftovers_spawn(&sleeper, &first, &why), 0);
-    assert_int_equal(leftovers_spawn(&sleeper, &second, &why), 0);
-    leftovers_knob_turned("a:1", "sync-timeout", "0s");
-    leftovers_knob_turned("a:1", "sync-timeout", "5ms"); // what it was before us counts
-    leftovers_knob_turned("b:1", "sync-timeout", "0s");
-    leftovers_knob_back("b:1", "sync-timeout");
-    leftovers_knob_back("c:1", "sync-timeout");
-    leftovers_end(&text);
+    assert_int_equal(leftovers_spawn(&left, &sleeper, &first, &why), 0);
+    assert_int_equal(leftovers_spawn(&left, &sleeper, &second, &why), 0);
+    leftovers_knob_turned(&left, "a:1", "sync-timeout", "0s");
+    leftovers_knob_turned(&left, "a:1", "sync-timeout", "5ms"); // what it was before us counts
+    leftovers_knob_turned(&left, "b:1", "sync-timeout", "0s");
+    leftovers_knob_back(&left, "b:1", "sync-timeout");
+    leftovers_knob_back(&left, "c:1", "sync-timeout");
+    leftovers_end(&left, &text);
     assert_string_equal(rt_string_cstr(&text),
                         "not put back: sync-timeout of a:1 was 0s (kvctl knob "
                         "set sync-timeout 0s --endpoints a:1)\n");
@@ -533,10 +534,10 @@ static void an_end_at_once_kills_what_was_started_and_tells_the_knobs(void **sta
     assert_int_equal(status, 128 + SIGKILL);
     assert_int_equal(rt_wait_child(second, RT_FOREVER, &status), 0);
     assert_int_equal(status, 128 + SIGKILL);
-    assert_int_equal(leftovers_spawn(&sleeper, &never, &why), -ECANCELED);
-    leftovers_child_free(first);
-    leftovers_child_free(second);
-    leftovers_child_free(NULL);
+    assert_int_equal(leftovers_spawn(&left, &sleeper, &never, &why), -ECANCELED);
+    leftovers_child_free(&left, first);
+    leftovers_child_free(&left, second);
+    leftovers_child_free(&left, NULL);
 }
 
 static void a_wall_time_is_shown_as_its_date(void **state)
@@ -576,7 +577,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(progress_is_of_all_experiments_and_moves_within_a_step),
     cmocka_unit_test(etcd_refuses_a_cluster_that_is_not_ours),
     cmocka_unit_test(a_wall_time_is_shown_as_its_date),
-    cmocka_unit_test(an_end_at_once_kills_what_was_started_and_tells_the_knobs), // last
+    cmocka_unit_test(an_end_at_once_kills_what_was_started_and_tells_the_knobs),
 };
 RT_TEST_GROUP(group, tests)
 int main(void) { return rt_test_main(NULL, group); }

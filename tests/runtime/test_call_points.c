@@ -27,7 +27,7 @@ struct things {
     struct rt_waitgroup group;
     struct rt_timer timer;
     struct rt_context *context;
-    struct rt_conn *conn;
+    struct rt_conn *conn, *peer;
 
     void (*call)(struct things *t);
     _Atomic bool stop, gave_up;
@@ -144,22 +144,17 @@ static void call_until_told(void *arg)
     rt_note_set(&t->ended);
 }
 
-static void hold_other_end(void *arg)
-{
-    struct rt_conn *c;
-    if (rt_accept(arg, &c) == 0)
-        rt_sleep_until(RT_FOREVER);
-}
-
 /* Its peer neither reads nor writes. */
-static struct rt_conn *new_conn(void)
+static bool connect_things(struct things *t)
 {
     struct rt_listener *l;
-    struct rt_conn *c = NULL;
-    if (rt_listen("127.0.0.1:0", &l, NULL) != 0 || rt_go("peer", hold_other_end, l) != 0)
-        return NULL;
-    (void)rt_dial(rt_listener_address(l), rt_after_ns(PATIENCE_S * RT_SECOND), &c, NULL);
-    return c;
+    int64_t deadline_ns = rt_after_ns(PATIENCE_S * RT_SECOND);
+    if (rt_listen("127.0.0.1:0", &l, NULL) != 0)
+        return false;
+    int err = rt_dial(rt_listener_address(l), deadline_ns, &t->conn, NULL);
+    err = err ? err : rt_accept(l, &t->peer);
+    rt_listener_close(l);
+    return err == 0;
 }
 
 static int try_all_calls(void *arg)
@@ -167,9 +162,8 @@ static int try_all_calls(void *arg)
     const char **starved = arg;
     static struct things t;
     t = (struct things){.chan = rt_chan_new(sizeof(int), 1),
-                        .context = rt_context_new(NULL, RT_FOREVER),
-                        .conn = new_conn()};
-    if (!t.chan || !t.context || !t.conn)
+                        .context = rt_context_new(NULL, RT_FOREVER)};
+    if (!t.chan || !t.context || !connect_things(&t))
         return 1;
     rt_sem_release(&t.many, INT64_MAX / 2);
     rt_once_do(&t.once, nothing, NULL);
@@ -188,6 +182,7 @@ static int try_all_calls(void *arg)
     }
     rt_timer_stop(&t.timer);
     rt_conn_unref(t.conn);
+    rt_conn_unref(t.peer);
     rt_context_unref(t.context);
     rt_chan_free(t.chan);
     return 0;

@@ -65,6 +65,7 @@ struct served {
 static void serve(void *arg)
 {
     struct served *s = arg;
+    struct everything *e = s->e;
     uint8_t buf[64];
     ssize_t n;
     char path[32];
@@ -80,8 +81,8 @@ static void serve(void *arg)
     }
     rt_file_close(f);
     rt_conn_unref(s->c);
-    rt_waitgroup_done(&s->e->all);
     rt_free(s);
+    rt_waitgroup_done(&e->all); // the last: then the run may end
 }
 
 static void accept_all(void *arg)

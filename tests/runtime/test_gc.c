@@ -588,7 +588,7 @@ static void all_roots_are_seen_while_others_come_and_go(void **state)
     gc_each_root(see_slot, see_pin, &last);
     atomic_store(&walk_is_over, true);
     rt_sem_acquire(&is_there, 1, RT_FOREVER);
-    if (rt_procs() == 1) // else the other one's thread may just not run
+    if (rt_procs() == 1)            // else the other one's thread may just not run
         assert_true(last > before); // others had their turns
     int missed = 0;
     for (int i = 0; i < STABLE; i++) {

@@ -40,7 +40,7 @@ def one_run(command, settings, folders, timeout_s):
 
 
 def group_key(row):
-    return json.dumps({**commands(row), "timeout": row.timeout_s}, sort_keys=True)
+    return json.dumps({**commands(row), "timeout": row.timeout_s, "rounds": row.rounds}, sort_keys=True)
 
 
 def measure(rows, rounds, folders, failures):
@@ -145,7 +145,7 @@ def main():
         groups.setdefault(group_key(row), []).append(row)
     print(f"{args.rounds} rounds, interleaved; medians; load of the machine at the start: {os.getloadavg()[0]:.2f}\n{HEAD}")
     for same in groups.values():
-        results = measure(same, args.rounds, folders, failures)
+        results = measure(same, min(args.rounds, same[0].rounds or args.rounds), folders, failures)
         for row in same:
             summaries.append(summarise(row, results, failures))
             show(summaries[-1])

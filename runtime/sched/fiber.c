@@ -50,15 +50,54 @@ void fiber_free_all(void) {}
 #elif defined(RT_TSAN)
 #include <sanitizer/tsan_interface.h>
 
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
+
+static void be_quiet(unsigned levels)
+{
+    for (unsigned i = 0; i < levels; i++) {
+        AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+        AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+    }
+}
+
+static void be_heard(unsigned levels)
+{
+    for (unsigned i = 0; i < levels; i++) {
+        AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+        AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+    }
+}
+
+/* Counted by goroutine: one may end while it is away, and must not be quiet then. */
+__attribute__((no_sanitize("thread"))) void quiet_begin(void)
+{
+    struct g *gp = g_self();
+    if (gp)
+        gp->quiet++;
+    be_quiet(1);
+}
+
+__attribute__((no_sanitize("thread"))) void quiet_end(void)
+{
+    struct g *gp = g_self();
+    if (gp)
+        gp->quiet--;
+    be_heard(1);
+}
+
 __attribute__((no_sanitize("thread"), noinline)) void
 fiber_switch(void **save, struct g *from, bool dying, void *to_sp, struct g *to, struct m *m)
 {
-    (void)from;
-    (void)dying;
-    quiet_end(); // a fiber may end while it is away
+    unsigned levels = from ? from->quiet : 1;
+    be_heard(levels);
+    if (dying)
+        from->quiet = 0;
     __tsan_switch_to_fiber(to ? to->fiber : m->fiber, __tsan_switch_to_fiber_no_sync);
     switch_stack(save, to_sp);
-    quiet_begin();
+    be_quiet(levels);
 }
 
 __attribute__((no_sanitize("thread"))) _Noreturn void

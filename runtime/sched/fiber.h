@@ -49,22 +49,11 @@ static inline void fiber_free_all(void) {}
  * fiber_release (before the other may run) and fiber_acquire (when it runs). */
 #ifdef RT_TSAN
 #define FIBER_ENDS __attribute__((no_sanitize("thread")))
-void AnnotateIgnoreReadsBegin(const char *file, int line);
-void AnnotateIgnoreReadsEnd(const char *file, int line);
-void AnnotateIgnoreWritesBegin(const char *file, int line);
-void AnnotateIgnoreWritesEnd(const char *file, int line);
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
-static inline void quiet_begin(void)
-{
-    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
-}
-static inline void quiet_end(void)
-{
-    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
-    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-}
+/* They nest. */
+void quiet_begin(void);
+void quiet_end(void);
 static inline void fiber_acquire(struct g *gp) { __tsan_acquire(gp); }
 static inline void fiber_release(struct g *gp) { __tsan_release(gp); }
 /* What every goroutine did before it last left its thread comes before what follows whoever acquires

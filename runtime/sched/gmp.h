@@ -88,7 +88,8 @@ struct g {
     struct fpu_control fpu; // itself: while off the CPU, with MARK_FPU
     struct rt_timer sleep;
 #if defined(RT_ASAN) || defined(RT_TSAN)
-    void *fiber; // TSan's fiber, ASan's fake stack
+    void *fiber;    // TSan's fiber, ASan's fake stack
+    unsigned quiet; // fiber.h; itself
 #endif
 } __attribute__((aligned(64)));
 

@@ -230,6 +230,7 @@ static int read_beside_computation(void *unused)
         return CHILD_IS_WRONG;
     bool in_time = !atomic_load(&given_up);
     atomic_store(&served, true);
+    pthread_join(thread, NULL);
     return in_time ? 0 : CHILD_IS_WRONG;
 }
 

@@ -306,7 +306,11 @@ __attribute__((noinline, target("avx512f,avx512dq"))) static uint64_t in_avx512(
         a = _mm512_mask_add_epi64(_mm512_mullo_epi64(a, b), m, a, b);
         b = _mm512_rol_epi64(_mm512_xor_si512(b, a), 7);
     }
-    return (uint64_t)_mm512_reduce_add_epi64(a) ^ (uint64_t)_mm512_reduce_add_epi64(b);
+    uint64_t out[8], sum = 0;
+    _mm512_storeu_si512(out, _mm512_xor_si512(a, _mm512_rol_epi64(b, 32)));
+    for (int i = 0; i < 8; i++)
+        sum = sum * 31 + out[i];
+    return sum;
 }
 
 static __attribute__((noinline)) uint64_t in_malloc(uint64_t x)

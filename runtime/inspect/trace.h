@@ -61,15 +61,20 @@ static inline void trace_go(struct m *m, const struct g *child)
         trace_record_go(m, child);
 }
 
-static inline void trace_count_ready(struct m *m, struct g *gp)
+/* In place of trace_ready, where nothing is traced: count one that need not be timed. False, and nothing
+ * is counted: this one is to be. */
+static inline bool trace_count_untimed(struct m *m)
 {
-    if (__builtin_expect(++m->trace.readied % LATENCY_EVERY == 0, 0))
-        latency_begin(gp);
+    if (__builtin_expect((m->trace.readied + 1) % LATENCY_EVERY == 0, 0))
+        return false;
+    m->trace.readied++;
+    return true;
 }
 
 static inline void trace_ready(struct m *m, struct g *gp)
 {
-    trace_count_ready(m, gp);
+    if (__builtin_expect(++m->trace.readied % LATENCY_EVERY == 0, 0))
+        latency_begin(gp);
     if (trace_is_on())
         trace_record_ready(m, gp);
 }

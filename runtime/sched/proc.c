@@ -697,8 +697,8 @@ static inline __attribute__((always_inline)) void queue(struct g *self, struct g
 
 void life_queue(struct g *gp) { queue(g_here(), gp); }
 
-/* Where nothing is unusual but the number of Ps, by a goroutine, into an empty `next`. False: nothing
- * was done. */
+/* The usual ready: nothing is unusual but the number of Ps, a goroutine makes it, `next` is empty, and
+ * nobody times it. False: nothing was done. */
 static inline __attribute__((always_inline)) bool ready_usual(struct g *self, struct g *gp)
 {
     uint32_t unusual = load_relaxed(&sched_unusual);
@@ -707,21 +707,20 @@ static inline __attribute__((always_inline)) bool ready_usual(struct g *self, st
         return false;
     struct m *m = likely(unusual == 0) ? m_solo() : self->m;
     struct p *p = likely(unusual == 0) ? sched.ps : m->p;
-    if (unlikely(load_relaxed(&p->next)))
+    if (unlikely(load_relaxed(&p->next) || !trace_count_untimed(m)))
         return false;
     // (B) of who is PARKED: nobody else readies it, and who holds its stack is seen by spill.h's (C).
     store_relaxed(&gp->parking, NOT_PARKED);
     store_relaxed(&gp->status, G_RUNNABLE);
-    trace_count_ready(m, gp);
     store_release(&p->next, gp);
-    wake_for_what_stays(p);
+    if (unusual)
+        wake_for_what_stays(p);
     return true;
 }
 
-void g_ready(struct g *self, struct g *gp)
+/* A function of its own, so that the usual one needs no frame. */
+__attribute__((noinline)) static void ready_rest(struct g *self, struct g *gp)
 {
-    if (likely(ready_usual(self, gp)))
-        return;
     fiber_release(gp);
     uint8_t was = atomic_exchange(&gp->parking, WOKEN); // (B)
     if (unlikely(was == NOT_PARKED))
@@ -731,6 +730,12 @@ void g_ready(struct g *self, struct g *gp)
     quiet_begin();
     queue(self, gp);
     quiet_end();
+}
+
+void g_ready(struct g *self, struct g *gp)
+{
+    if (unlikely(!ready_usual(self, gp)))
+        ready_rest(self, gp);
 }
 
 void sched_ready(struct g *gp)

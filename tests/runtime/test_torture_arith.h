@@ -144,11 +144,11 @@ __attribute__((noinline, target("avx512f,avx512dq"))) static uint64_t in_avx512(
         b = _mm512_rol_epi64(_mm512_xor_si512(b, a), 7);
         kept = (__mmask8)(kept * 3 + m);
     }
-    uint64_t out[8];
+    uint64_t out[8], sum = kept;
     _mm512_storeu_si512(out, _mm512_xor_si512(a, _mm512_rol_epi64(b, 32)));
     for (int i = 0; i < 8; i++)
-        kept = kept * 31 + out[i];
-    return kept;
+        sum = sum * 31 + out[i];
+    return sum;
 }
 
 static struct arith {

@@ -52,14 +52,15 @@ static bool write_token(struct kube_server *k, struct why *why)
     return write_file(k, "tokens.csv", line, (size_t)len, why);
 }
 
-/* The key that would sign tokens of service accounts. */
+/* The key that would sign tokens of service accounts, as SEC 1 has it: kube-apiserver reads no elliptic key in
+ * PKCS #8. */
 static bool write_key(struct kube_server *k, struct why *why)
 {
     struct rt_string pem = {0};
     rt_nopreempt_begin(); // OpenSSL's errors are the thread's
     EVP_PKEY *key = EVP_EC_gen("P-256");
     BIO *bio = BIO_new(BIO_s_mem());
-    if (key && bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)) {
+    if (key && bio && PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL)) {
         char *data;
         long len = BIO_get_mem_data(bio, &data);
         rt_string_append(&pem, data, (size_t)len);

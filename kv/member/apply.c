@@ -17,6 +17,26 @@ struct run {
     uint64_t last;
 };
 
+/* Of one span, and given to raft at once: all their stages between are the same. */
+static bool is_alike(const struct member_stages *a, const struct member_stages *b)
+{
+    return a->taken_ns == b->taken_ns && a->appended_ns == b->appended_ns &&
+           a->synced_ns == b->synced_ns && a->committed_ns == b->committed_ns;
+}
+
+/* Those from `first` on that are alike; the place behind them. */
+static uint32_t count_alike(struct member *m, const struct run *run, uint32_t first)
+{
+    const struct member_stages *one = run->done[first]->stages;
+    uint32_t end = first, puts = 0;
+    for (; end < run->count && is_alike(one, run->done[end]->stages); end++)
+        puts += run->done[end]->kind == STORE_PUT;
+    int64_t turn = puts ? latency_applied(&m->latency, one, puts) : 0;
+    for (uint32_t i = first; i < end; i++)
+        run->done[i]->stages->log_turn_ns = turn;
+    return end;
+}
+
 static void end_run(struct member *m, struct run *run)
 {
     if (!run->last)
@@ -24,17 +44,19 @@ static void end_run(struct member *m, struct run *run)
     atomic_store(&m->applied, run->last); // before anybody looks: reads.c
     reads_applied(m, run->last);
     int64_t now = stage_now();
-    for (uint32_t i = 0; i < run->count; i++) {
-        run->done[i]->stages.applied_ns = now;
+    for (uint32_t i = 0; i < run->count; i++)
+        run->done[i]->stages->applied_ns = now;
+    for (uint32_t i = 0; STAGE_STAMPS && i < run->count;)
+        i = count_alike(m, run, i);
+    for (uint32_t i = 0; i < run->count; i++)
         proposal_complete(run->done[i], 0);
-    }
     run->count = 0;
     run->last = 0;
 }
 
 static void stamp(struct proposal *p, const struct apply_job *job, uint64_t index, uint32_t *at)
 {
-    struct member_stages *s = &p->stages;
+    struct member_stages *s = p->stages;
     while (*at < job->time_count && job->times[*at].last < index)
         ++*at;
     s->taken_ns = atomic_load_explicit(&p->taken_ns, memory_order_relaxed);

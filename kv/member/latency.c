@@ -104,7 +104,7 @@ static enum member_stage unfinished_stage(const struct member_stages *s)
 void member_split_stages(const struct member_stages *s, struct member_split *out)
 {
     int64_t start = s->decoded_ns ? s->decoded_ns : s->queued_ns;
-    int64_t end = s->replied_ns ? s->replied_ns : s->woken_ns;
+    int64_t end = s->replied_ns ? s->replied_ns : s->failed_ns;
     struct walk w = {start, end > start ? end : start};
     *out = (struct member_split){.longest = STAGE_DECODE, .failed = !s->applied_ns};
     out->unfinished = out->failed ? unfinished_stage(s) : STAGE_ANSWER;
@@ -187,40 +187,68 @@ static void look_up_failed(struct member *m, struct member_stages *s)
     struct stage_times t;
     if (!s->index || s->is_committed || !stage_spans_find(&m->core.spans, s->index, &t))
         return;
-    if (!t.led || t.appended_ns > s->woken_ns)
+    if (!t.led || t.appended_ns > s->failed_ns)
         return; // another entry has the index now
-    if (t.synced_ns > s->woken_ns)
+    if (t.synced_ns > s->failed_ns)
         t.building_ns = t.writing_ns = t.written_ns = t.synced_ns = 0;
-    if (t.answered_ns > s->woken_ns) {
+    if (t.answered_ns > s->failed_ns) {
         t.answered_ns = 0;
         t.answer = (struct peer_stamps){0};
     }
     latency_take_times(s, &t);
 }
 
-void member_replied(struct member *m, uint32_t kind, struct member_stages *stages)
+static void tell_slow(struct member *m, uint32_t kind, struct member_stages *stages)
+{
+    struct member_split split;
+    if (!rt_log_gate_open(&m->latency.slow_gate, MEMBER_SLOW_LOG_MS * RT_MS))
+        return;
+    if (!stages->applied_ns)
+        look_up_failed(m, stages);
+    member_split_stages(stages, &split);
+    log_slow(m, kind, &split);
+}
+
+/* ---- Counting ---- */
+
+/* What each put has for itself, in the order of `latency.own`; it shares the rest with its batch. */
+static const enum member_stage own_stages[LATENCY_OWN] = {STAGE_DECODE, STAGE_QUEUED, STAGE_ANSWER,
+                                                          STAGE_TOTAL};
+
+void member_replied(struct member *m, uint32_t kind, struct member_stages *s)
 {
     if (!STAGE_STAMPS)
         return;
     struct latency *l = &m->latency;
-    struct member_split split;
-    stages->replied_ns = rt_now_ns();
-    member_split_stages(stages, &split);
+    s->replied_ns = rt_now_ns();
+    int64_t start = s->decoded_ns ? s->decoded_ns : s->queued_ns;
+    int64_t total = between(start, s->replied_ns);
     int64_t slow_ns = atomic_load_explicit(&l->slow_ns, memory_order_relaxed);
-    if (slow_ns && split.took_ns[STAGE_TOTAL] >= slow_ns &&
-        rt_log_gate_open(&l->slow_gate, MEMBER_SLOW_LOG_MS * RT_MS)) {
-        if (split.failed) {
-            look_up_failed(m, stages);
-            member_split_stages(stages, &split);
-        }
-        log_slow(m, kind, &split);
-    }
-    if (kind != STORE_PUT || !stages->applied_ns)
+    if (slow_ns && total >= slow_ns)
+        tell_slow(m, kind, s);
+    if (kind != STORE_PUT || !s->applied_ns)
         return;
-    rt_hdr_record_each(l->took, split.took_ns, MEMBER_STAGES);
-    bool followed = stages->led && stages->answered_ns > stages->synced_ns;
+    const int64_t own_ns[LATENCY_OWN] = {between(start, s->queued_ns),
+                                         between(s->queued_ns, s->taken_ns) + s->log_turn_ns,
+                                         between(s->applied_ns, s->replied_ns), total};
+    rt_hdr_record_each(l->own, own_ns, LATENCY_OWN, 1);
+}
+
+int64_t latency_applied(struct latency *l, const struct member_stages *s, uint32_t puts)
+{
+    assert(s->taken_ns && s->applied_ns >= s->taken_ns);
+    struct member_stages shared = *s;
+    struct member_split split;
+    shared.decoded_ns = shared.queued_ns = s->taken_ns;
+    shared.replied_ns = s->applied_ns;
+    member_split_stages(&shared, &split);
+    for (int i = 0; i < LATENCY_OWN; i++)
+        split.took_ns[own_stages[i]] = -1;
+    rt_hdr_record_each(l->took, split.took_ns, MEMBER_STAGES, puts);
+    bool followed = s->led && s->answered_ns > s->synced_ns;
     int first = followed ? STAGE_SEND : STAGE_WRITE; // B and C, or D and E
-    rt_hdr_record_each(l->detour + (first - STAGE_WRITE), split.path_ns + first, 2);
+    rt_hdr_record_each(l->detour + (first - STAGE_WRITE), split.path_ns + first, 2, puts);
+    return split.path_ns[STAGE_QUEUED];
 }
 
 /* ---- Followers ---- */
@@ -242,7 +270,7 @@ void follower_answered(struct follower_latency *f, int64_t now_ns, const struct 
     split_follower(&s, &split);
     rt_hdr_record(f->part[0], split.took_ns[STAGE_FOLLOW]);
     rt_hdr_record_each(f->part + 1, split.took_ns + STAGE_E_NETWORK,
-                       STAGE_E_SYNC - STAGE_E_NETWORK + 1);
+                       STAGE_E_SYNC - STAGE_E_NETWORK + 1, 1);
     rt_counter_add(f->appends, 1);
 }
 
@@ -360,6 +388,8 @@ void latency_init(struct latency *l, struct rt_metrics *metrics)
         l->took[i] = make(metrics, "kvd_put_stage_seconds", labels,
                           "How long each stage of a put took on this member, waited for or not.");
     }
+    for (int i = 0; i < LATENCY_OWN; i++)
+        l->own[i] = l->took[own_stages[i]];
     for (int i = 0; i < LATENCY_DETOURS; i++) {
         snprintf(labels, sizeof(labels), "stage=\"%s\"", names[STAGE_WRITE + i]);
         l->detour[i] = make(metrics, "kvd_put_path_seconds", labels,

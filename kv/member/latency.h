@@ -8,7 +8,7 @@
 #include <rt/log.h>
 
 /* The stages whose time is not always on the path, in order: B, C, D, E. */
-enum { LATENCY_DETOURS = STAGE_FOLLOW - STAGE_WRITE + 1 };
+enum { LATENCY_DETOURS = STAGE_FOLLOW - STAGE_WRITE + 1, LATENCY_OWN = 4 };
 
 /* The link to one follower, seen by a leader. */
 struct follower_latency {
@@ -21,7 +21,8 @@ struct follower_latency {
 struct latency {
     // set before start, then const
     struct rt_hdr *took[MEMBER_STAGES], *detour[LATENCY_DETOURS];
-    bool owns_histograms; // no registry does
+    struct rt_hdr *own[LATENCY_OWN]; // those of `took` that each put has for itself
+    bool owns_histograms;            // no registry does
     int64_t started_ns;
     // atomic, relaxed
     _Atomic int64_t slow_ns; // the knob; 0: no lines
@@ -33,6 +34,10 @@ void latency_init(struct latency *l, struct rt_metrics *metrics);
 void latency_deinit(struct latency *l);
 void follower_latency_init(struct follower_latency *f, struct rt_metrics *metrics, uint64_t id);
 void follower_latency_deinit(struct follower_latency *f, struct rt_metrics *metrics);
+
+/* So many puts passed taken_ns to applied_ns together, as `s` says: count their stages between. Those before
+ * and after are counted as each is answered. Returns the log_turn_ns of each.  Context: never parks. */
+int64_t latency_applied(struct latency *l, const struct member_stages *s, uint32_t puts);
 
 /* The times of the batch that a proposal went with. */
 void latency_take_times(struct member_stages *s, const struct stage_times *t);

@@ -109,10 +109,10 @@ int member_list(struct member *m, struct rt_arena *arena, const struct member_in
 void member_cluster_version(struct member *m, char *buf);
 
 /* When one proposal passed its stages here, monotonic; 0: not passed, or not on this member (one that
- * forwarded knows neither A nor its leader's D and E). STAGES.md has the drawing; the letters are those
- * of design.md section 8. All but queued_ns are 0 in a build without stamps. */
+ * forwarded knows neither A nor its leader's D and E). STAGES.md has the drawing. All are 0 in a build without
+ * stamps. */
 struct member_stages {
-    int64_t decoded_ns;   //    the whole request is there; 0: member_propose begins the count
+    int64_t decoded_ns;   //    the whole request is there; 0: queued_ns begins the count
     int64_t queued_ns;    //    checked, and put into raft's queue
     int64_t taken_ns;     //    raft's goroutine gives it to raft
     int64_t appended_ns;  // A  in the log in memory
@@ -124,11 +124,12 @@ struct member_stages {
     int64_t answered_ns;  // E  that answer came in
     int64_t committed_ns; // F  handed to apply
     int64_t applied_ns;   //    effects visible to reads
-    int64_t woken_ns;     //    the waiting goroutine runs again
     int64_t replied_ns;   //    the answer was handed to the connection
     int64_t peer_wait_ns, peer_write_ns, peer_sync_ns; // inside E, by the follower's own clock
-    bool led;                                          //    appended as the leader
+    int64_t log_turn_ns; // the wait for the sync before its own, when on the path: part of queued
+    bool led;            //    appended as the leader
     // of one that failed, which has no applied_ns; A to E only after member_replied, when it was slow
+    int64_t failed_ns; // the waiting goroutine runs again; 0: it was not proposed
     uint64_t index;    // in the log of this member, which led; 0: it is not there
     bool is_committed; // it was handed to apply
 };

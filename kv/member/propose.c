@@ -128,6 +128,7 @@ static struct proposal *new_proposal(const struct command *command)
     p->item.kind = CORE_PROPOSAL;
     p->entry = entry;
     p->request = command->request;
+    p->kind = command->kind;
     p->leader_only = command->leader_only;
     p->term = command->term;
     p->chosen = command->chosen;
@@ -235,7 +236,8 @@ static int await(struct member *m, struct proposal *p, int64_t deadline_ns)
  * it was proposed: in another one the index may be another entry's. */
 static void stamp_failed(struct member *m, struct proposal *p)
 {
-    struct member_stages *s = &p->stages;
+    struct member_stages *s = p->stages;
+    s->failed_ns = stage_now();
     s->taken_ns = atomic_load_explicit(&p->taken_ns, memory_order_relaxed);
     s->index = atomic_load_explicit(&p->appended_index, memory_order_relaxed);
     s->led = s->index != 0;
@@ -249,7 +251,7 @@ int member_propose(struct member *m, const struct member_proposal *it, struct me
 {
     assert(out->result);
     out->command = NULL;
-    out->stages = (struct member_stages){.queued_ns = stage_now()};
+    out->stages = (struct member_stages){0};
     if (atomic_load(&m->stopping))
         return MEMBER_STOPPED;
     int err = admit(m, it);
@@ -281,7 +283,7 @@ int member_propose_admitted(struct member *m, const struct member_proposal *it,
     if (!p)
         return MEMBER_TOO_LARGE;
     p->result = out->result;
-    p->stages = out->stages;
+    p->stages = &out->stages;
     if (!take_slot(&m->proposals, p)) {
         proposal_unref(p);
         return MEMBER_TOO_MANY;
@@ -293,7 +295,7 @@ int member_propose_admitted(struct member *m, const struct member_proposal *it,
     if (m->proposals.pending)
         rt_counter_add(m->proposals.pending, 1);
 
-    p->stages.queued_ns = stage_now();
+    p->stages->queued_ns = stage_now();
     proposal_ref(p); // the mailbox's
     core_post(m, &p->item);
     // a stop that began between our look and the slot has seen the slot, or we see it now
@@ -301,18 +303,16 @@ int member_propose_admitted(struct member *m, const struct member_proposal *it,
         proposals_fail(&m->proposals, request, MEMBER_STOPPED);
     int err = await(m, p, it->deadline_ns);
 
-    p->stages.woken_ns = stage_now();
-    if (err)
-        stamp_failed(m, p);
-    out->stages = p->stages;
     if (!err) {
         out->command = p->command;
         out->body = p->body;
         out->chosen_id = p->chosen;
         out->index = p->index;
         out->term = p->entry_term;
-    } else if (m->proposals.failed) {
-        rt_counter_add(m->proposals.failed, 1);
+    } else {
+        stamp_failed(m, p);
+        if (m->proposals.failed)
+            rt_counter_add(m->proposals.failed, 1);
     }
     give_slot_back(&m->proposals, request);
     atomic_fetch_sub_explicit(&m->proposals.queued_bytes, (int64_t)len, memory_order_relaxed);

@@ -21,6 +21,7 @@ struct proposal {
     _Atomic uint32_t refs;
     struct rt_buf *entry; // one reference, until raft has it
     uint64_t request;     // 0: nobody waits
+    uint32_t kind;        // enum store_command
     bool leader_only;     // only as the leader of `term`
     uint64_t term;
     // raft goroutine, once raft has it; read by who applies it, or by the waiter when it failed
@@ -33,7 +34,7 @@ struct proposal {
     struct rt_buf *command; // the entry's block, referenced for the waiter
     struct rt_bytes body;
     uint64_t chosen, index, entry_term;
-    struct member_stages stages;
+    struct member_stages *stages; // the waiter's
 };
 
 struct proposal_slot {

@@ -80,22 +80,22 @@ static struct shard *make_shard(struct rt_hdr *h, unsigned i)
     return there;
 }
 
-static inline void record_alone(struct shard *s, uint32_t bucket, int64_t ns)
+static inline void record_alone(struct shard *s, uint32_t bucket, int64_t ns, uint64_t times)
 {
     if (load_relaxed(&s->max_ns) < ns)
         store_relaxed(&s->max_ns, ns);
-    store_relaxed(&s->buckets[bucket], load_relaxed(&s->buckets[bucket]) + 1);
-    store_relaxed(&s->sum_ns, load_relaxed(&s->sum_ns) + ns);
+    store_relaxed(&s->buckets[bucket], load_relaxed(&s->buckets[bucket]) + times);
+    store_relaxed(&s->sum_ns, load_relaxed(&s->sum_ns) + ns * (int64_t)times);
 }
 
-static void record_among_others(struct shard *s, uint32_t bucket, int64_t ns)
+static void record_among_others(struct shard *s, uint32_t bucket, int64_t ns, uint64_t times)
 {
     int64_t max = load_relaxed(&s->max_ns);
     while (max < ns && !atomic_compare_exchange_weak_explicit(
                            &s->max_ns, &max, ns, memory_order_relaxed, memory_order_relaxed))
         ;
-    atomic_fetch_add_explicit(&s->buckets[bucket], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&s->sum_ns, ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->buckets[bucket], times, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->sum_ns, ns * (int64_t)times, memory_order_relaxed);
 }
 
 static unsigned own_shard(void)
@@ -104,14 +104,14 @@ static unsigned own_shard(void)
     return p >= 0 && p < HDR_SHARDS - 1 ? (unsigned)p + 1 : 0;
 }
 
-static inline void record_in(struct shard *s, unsigned i, int64_t ns)
+static inline void record_in(struct shard *s, unsigned i, int64_t ns, uint64_t times)
 {
     if (ns < 0)
         ns = 0;
     if (i)
-        record_alone(s, rt_hdr_bucket(ns), ns);
+        record_alone(s, rt_hdr_bucket(ns), ns, times);
     else
-        record_among_others(s, rt_hdr_bucket(ns), ns);
+        record_among_others(s, rt_hdr_bucket(ns), ns, times);
 }
 
 void rt_hdr_record(struct rt_hdr *h, int64_t ns)
@@ -120,10 +120,10 @@ void rt_hdr_record(struct rt_hdr *h, int64_t ns)
     struct shard *s = load_acquire(&h->shards[i]); // (A)
     if (!s)
         s = make_shard(h, i);
-    record_in(s, i, ns);
+    record_in(s, i, ns, 1);
 }
 
-void rt_hdr_record_each(struct rt_hdr *const *h, const int64_t *ns, unsigned count)
+void rt_hdr_record_each(struct rt_hdr *const *h, const int64_t *ns, unsigned count, uint64_t times)
 {
     unsigned i = own_shard();
     for (unsigned k = 0; k < count; k++) {
@@ -132,7 +132,7 @@ void rt_hdr_record_each(struct rt_hdr *const *h, const int64_t *ns, unsigned cou
         struct shard *s = load_acquire(&h[k]->shards[i]); // (A)
         if (!s)
             s = make_shard(h[k], i);
-        record_in(s, i, ns[k]);
+        record_in(s, i, ns[k], times);
     }
 }
 
@@ -150,7 +150,7 @@ void hdr_record_ahead(struct rt_hdr *h, int64_t ns)
     struct shard *s = load_acquire(&h->shards[i]); // (A)
     if (!s)
         s = load_acquire(&h->shards[i = 0]);
-    record_in(s, i, ns);
+    record_in(s, i, ns, 1);
 }
 
 /* ---- With one owner ---- */

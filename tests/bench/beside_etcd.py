@@ -103,19 +103,13 @@ class Cluster:
             p.wait()
 
 
-def load(cluster, kind, connections, streams, count, folder):
-    """One h2load run at the leader, checked. Requests a second."""
+def h2load(cluster, kind, connections, streams, count, folder):
+    """One run at the leader, all of it answered: (requests a second, bytes of data answered). Whether the answers
+    are right is for who asks."""
     data = f"{folder}/{kind}.bin"
-    with open(data, "wb") as f:
-        f.write(request(kind))
-    before = cluster.revision()
-    answer = 0
-    if kind != "put":
-        probe = subprocess.run(["curl", "-s", "--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers",
-                                "--data-binary", f"@{data}", f"http://{cluster.leader}{PATH[kind]}"], capture_output=True)
-        answer = len(probe.stdout)
-        if VALUE not in probe.stdout:
-            raise SystemExit(f"{cluster.name}: a get does not return the value")
+    if not os.path.exists(data):
+        with open(data, "wb") as f:
+            f.write(request(kind))
     run = subprocess.run(["h2load", "-n", str(count), "-c", str(connections), "-m", str(streams), "-t", "1", "-d", data,
                           "-H", "content-type: application/grpc", "-H", "te: trailers",
                           f"http://{cluster.leader}{PATH[kind]}"], capture_output=True, text=True)
@@ -123,16 +117,31 @@ def load(cluster, kind, connections, streams, count, folder):
     rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", run.stdout)
     if not done or not rate or done.groups() != (str(count), "0", "0", "0"):
         raise SystemExit(f"{cluster.name}, {kind} {connections}x{streams}: h2load says\n{run.stdout}{run.stderr}")
+    return float(rate[1]), int(re.search(r"\((\d+)\) data", run.stdout)[1])
+
+
+def probe(cluster, kind):
+    """The bytes that one get answers."""
+    run = subprocess.run(["curl", "-s", "--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers",
+                          "--data-binary", "@-", f"http://{cluster.leader}{PATH[kind]}"], input=request(kind), capture_output=True)
+    if VALUE not in run.stdout:
+        raise SystemExit(f"{cluster.name}: a get does not return the value")
+    return len(run.stdout)
+
+
+def load(cluster, kind, connections, streams, count, folder):
+    """One h2load run at the leader, checked. Requests a second."""
+    before = cluster.revision()
+    answer = probe(cluster, kind) if kind != "put" else 0
+    rate, got = h2load(cluster, kind, connections, streams, count, folder)
     if kind == "put":
         rise = cluster.revision() - before
         if rise != count:
             raise SystemExit(f"{cluster.name}: {count} puts raised the revision by {rise}")
-    else:
-        got = int(re.search(r"\((\d+)\) data", run.stdout)[1])
-        # The header's varints (revision, term, commit) are the same for all: nothing writes meanwhile.
-        if got != answer * count:
-            raise SystemExit(f"{cluster.name}: {count} gets of {answer} bytes answered {got} bytes")
-    return float(rate[1])
+    # The header's varints (revision, term, commit) are the same for all: nothing writes meanwhile.
+    elif got != answer * count:
+        raise SystemExit(f"{cluster.name}: {count} gets of {answer} bytes answered {got} bytes")
+    return rate
 
 
 def main():

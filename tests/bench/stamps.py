@@ -4,8 +4,9 @@ without (make VARIANT=nostamps), in interleaved pairs at once on the same machin
 
 CPU time, not throughput: the disk and other work on the machine decide how fast puts go, but a put costs
 the members what it costs. It is read from each process's own CPU clock, in nanoseconds. What moves it
-most is how many puts share a batch, so both clusters run side by side, each loaded in turn in the same way,
-and only the ratio of a pair counts. A pair alone is off by 10 % and more: what is told is the mean of the
+most is how many puts share a batch, and how fast the machine is at the moment. So both clusters stand side by side,
+and in one pair each is loaded several times, for a fraction of a second, in turns; only the ratio of a pair
+counts. Where a cluster's memory lies moves it, too, so both are made anew a few times. What is told is the mean of the
 ratios' logarithms without the lowest and highest fifth, and its interval is a bootstrap's.
 
 What a row shows is worded by rule, of the interval and never of the figure alone: the limit is met when the
@@ -16,14 +17,16 @@ Usage: stamps.py WITH-FOLDER WITHOUT-FOLDER [--pairs N] [--rows REGEX] [--limit 
 Ends with status 0 when every row meets the limit, 1 when one does not or is not shown to, 2 without a verdict.
 """
 import argparse, json, math, os, random, re, shutil, statistics, sys, tempfile, time
-from beside_etcd import Cluster, load
+from beside_etcd import Cluster, h2load, load
 
-ROWS = [  # name, connections, streams, puts: few a batch, and many, where a put costs least
-    ("put 16x1", 16, 1, 2500),
-    ("put 64x16", 64, 16, 10000),
+ROWS = [  # name, connections, streams, puts a turn: few a batch, and many, where a put costs least
+    ("put 16x1", 16, 1, 600),
+    ("put 64x16", 64, 16, 4000),
 ]
+TURNS = 6  # of each cluster, a pair
+LIVES = 4  # of the clusters
 VERDICT_PAIRS = 20
-SETTLE_S = 0.2  # the flusher to LMDB runs behind the puts: its work counts, too
+SETTLE_S = 0.3  # the flusher to LMDB runs behind the puts: its work counts, too
 
 
 def cpu_s(process):
@@ -31,11 +34,21 @@ def cpu_s(process):
     return time.clock_gettime(~process.pid << 3 | 2)
 
 
-def cpu_us_a_put(cluster, connections, streams, count, folder):
-    before = [cpu_s(p) for p in cluster.processes]
-    load(cluster, "put", connections, streams, count, folder)
+def one_pair(clusters, number, connections, streams, count, folder):
+    """CPU time a put of each cluster, us."""
+    revisions = [c.revision() for c in clusters]
     time.sleep(SETTLE_S)
-    return sum(cpu_s(p) - b for p, b in zip(cluster.processes, before)) / count * 1e6
+    before = [sum(map(cpu_s, c.processes)) for c in clusters]
+    for turn in range(TURNS):
+        order = clusters if (number + turn) % 2 == 0 else reversed(clusters)
+        for c in order:
+            h2load(c, "put", connections, streams, count, folder)
+    time.sleep(SETTLE_S)
+    costs = [(sum(map(cpu_s, c.processes)) - b) / (TURNS * count) * 1e6 for c, b in zip(clusters, before)]
+    for c, revision in zip(clusters, revisions):
+        if c.revision() - revision != TURNS * count:
+            raise SystemExit(f"{c.name}: {TURNS * count} puts raised the revision by {c.revision() - revision}")
+    return costs
 
 
 def middle(ratios):
@@ -71,11 +84,52 @@ def has_stamps(cluster):
     return bool(found and int(found[1]))
 
 
+def measure_life(builds, rows, pairs, upto, folder):
+    """Two clusters made for it; each row gets as many pairs as make up `upto`."""
+    os.mkdir(folder)
+    clusters = []
+    try:
+        for name, build in builds:
+            clusters.append(Cluster(name, os.path.join(build, "kvd"), folder))
+        for c in clusters:
+            load(c, "put", 16, 4, 4000, folder)
+        if not has_stamps(clusters[0]) or has_stamps(clusters[1]):
+            raise SystemExit(f"{builds[0][1]} must have stamps and {builds[1][1]} none")
+        for name, connections, streams, count in rows:
+            while len(pairs[name]) < upto:
+                pairs[name].append(one_pair(clusters, len(pairs[name]), connections, streams, count, folder))
+    finally:
+        for c in clusters:
+            c.stop()
+
+
+def tell(pairs, options):
+    """Prints and keeps what the pairs show. The exit status."""
+    rng = random.Random(options.seed)
+    results, status = [], 0
+    print(f"CPU time of three members a put, {options.pairs} pairs\n"
+          f"{'row':12} {'with, us':>9} {'without':>9} {'added':>8} {'95 % interval':>18}   a pair: lowest tenth, median, highest tenth, %")
+    for name, costs in pairs.items():
+        a, b = zip(*costs)
+        ratios = [x / y for x, y in costs]
+        added, (low, high) = middle(ratios), interval(ratios, rng)
+        words, ends_with = verdict(low, high, options.limit, options.pairs)
+        status = max(status, ends_with)
+        results.append({"row": name, "with_us": a, "without_us": b, "added_percent": added, "low": low, "high": high,
+                        "verdict": words})
+        tenths = [(q - 1) * 100 for q in statistics.quantiles(ratios, n=10)]
+        print(f"{name:12} {statistics.median(a):9.2f} {statistics.median(b):9.2f} {added:7.2f}% {f'{low:+.2f} to {high:+.2f} %':>18}   "
+              f"{tenths[0]:+.1f} {tenths[4]:+.1f} {tenths[8]:+.1f}\n{'':12} {words}")
+    if options.out:
+        json.dump({"rows": results, "pairs": options.pairs}, open(options.out, "w"), indent=1)
+    return status
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("with_folder")
     parser.add_argument("without_folder")
-    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--rows", default="")
     parser.add_argument("--limit", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -87,42 +141,15 @@ def main():
     if missing:
         sys.exit(f"the benchmark needs {', '.join(missing)}: deploy/deps.sh bench")
     folder = tempfile.mkdtemp(prefix="kvd-stamps.", dir=options.with_folder)
-    rng = random.Random(options.seed)
-    clusters, results, status = [], [], 0
-    try:
-        for name, build in (("with", options.with_folder), ("without", options.without_folder)):
-            clusters.append(Cluster(name, os.path.join(build, "kvd"), folder))
-        with_stamps, without = clusters
-        for c in clusters:
-            load(c, "put", 16, 4, 4000, folder)
-        if not has_stamps(with_stamps) or has_stamps(without):
-            raise SystemExit(f"{options.with_folder} must have stamps and {options.without_folder} none")
-        print(f"CPU time of three members a put, {options.pairs} pairs\n"
-              f"{'row':12} {'with, us':>9} {'without':>9} {'added':>8} {'95 % interval':>18}   a pair: lowest tenth, median, highest tenth, %")
-        for name, connections, streams, count in ROWS:
-            if not re.search(options.rows, name):
-                continue
-            a, b = [], []
-            for pair in range(options.pairs):
-                turns = [(with_stamps, a), (without, b)]
-                for c, out in turns if pair % 2 == 0 else reversed(turns):
-                    out.append(cpu_us_a_put(c, connections, streams, count, folder))
-            ratios = [x / y for x, y in zip(a, b)]
-            added, (low, high) = middle(ratios), interval(ratios, rng)
-            words, ends_with = verdict(low, high, options.limit, options.pairs)
-            status = max(status, ends_with)
-            results.append({"row": name, "with_us": a, "without_us": b, "added_percent": added, "low": low, "high": high,
-                            "verdict": words})
-            tenths = [(q - 1) * 100 for q in statistics.quantiles(ratios, n=10)]
-            print(f"{name:12} {statistics.median(a):9.2f} {statistics.median(b):9.2f} {added:7.2f}% {f'{low:+.2f} to {high:+.2f} %':>18}   "
-                  f"{tenths[0]:+.1f} {tenths[4]:+.1f} {tenths[8]:+.1f}\n{'':12} {words}", flush=True)
-        if options.out:
-            json.dump({"rows": results, "pairs": options.pairs}, open(options.out, "w"), indent=1)
-    finally:
-        for c in clusters:
-            c.stop()
-        if sys.exc_info()[0] is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    builds = (("with", options.with_folder), ("without", options.without_folder))
+    rows = [r for r in ROWS if re.search(options.rows, r[0])]
+    pairs = {name: [] for name, *_ in rows}
+    for life in range(LIVES):
+        upto = options.pairs * (life + 1) // LIVES
+        measure_life(builds, rows, pairs, upto, os.path.join(folder, str(life)))
+        print(f"{upto} of {options.pairs} pairs", file=sys.stderr, flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    status = tell(pairs, options)
     sys.exit(status)
 
 

@@ -281,11 +281,11 @@ static void several_at_once_are_as_one_by_one_without_the_unknown(void **state)
     (void)state;
     struct rt_hdr *h[3];
     const int64_t ns[3] = {70000, -1, 0};
-    const uint64_t counts[3] = {2, 0, 2};
+    const uint64_t counts[3] = {5, 0, 5};
     for (int i = 0; i < 3; i++)
         h[i] = rt_hdr_new();
-    rt_hdr_record_each(h, ns, 3);
-    rt_hdr_record_each(h, ns, 3);
+    rt_hdr_record_each(h, ns, 3, 1);
+    rt_hdr_record_each(h, ns, 3, 4);
     for (int i = 0; i < 3; i++) {
         struct rt_hdr_counts *c = rt_hdr_counts_new();
         rt_hdr_read(h[i], c);

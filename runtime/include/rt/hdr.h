@@ -32,8 +32,8 @@ struct rt_hdr *rt_hdr_new(void);
 void rt_hdr_free(struct rt_hdr *h); // NULL is allowed
 /* Two additions to the calling P's own counters. */
 void rt_hdr_record(struct rt_hdr *h, int64_t ns);
-/* The same for ns[i] in h[i], of `count`; what is below 0 is left out. */
-void rt_hdr_record_each(struct rt_hdr *const *h, const int64_t *ns, unsigned count);
+/* The same, `times` over, for ns[i] in h[i], of `count`; what is below 0 is left out. */
+void rt_hdr_record_each(struct rt_hdr *const *h, const int64_t *ns, unsigned count, uint64_t times);
 
 /* ---- With one owner ---- */
 

@@ -28,8 +28,7 @@ static const struct member_stages whole = {
     .answered_ns = 1100,  // E 80
     .committed_ns = 1255, // F 128
     .applied_ns = 1511,   // apply 256
-    .woken_ns = 1700,
-    .replied_ns = 2023, // answer 512
+    .replied_ns = 2023,   // answer 512
     .peer_wait_ns = 10,
     .peer_write_ns = 20,
     .peer_sync_ns = 30,
@@ -110,7 +109,7 @@ static void stages_add_up_to_the_whole_whatever_stamps_there_are(void **state)
         int64_t *const stamps[] = {
             &s.decoded_ns,    &s.queued_ns,   &s.taken_ns,  &s.appended_ns, &s.building_ns,
             &s.writing_ns,    &s.written_ns,  &s.synced_ns, &s.sent_ns,     &s.answered_ns,
-            &s.committed_ns,  &s.applied_ns,  &s.woken_ns,  &s.replied_ns,  &s.peer_wait_ns,
+            &s.committed_ns,  &s.applied_ns,  &s.failed_ns, &s.replied_ns,  &s.peer_wait_ns,
             &s.peer_write_ns, &s.peer_sync_ns};
         for (size_t i = 0; i < ARRAY_LEN(stamps); i++) {
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
@@ -211,7 +210,7 @@ static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct member_stages s = rows[i].s;
         struct member_split split;
-        s.woken_ns = 9900;
+        s.failed_ns = 9900;
         s.replied_ns = 10000;
         member_split_stages(&s, &split);
         if (!split.failed || split.unfinished != rows[i].unfinished ||
@@ -352,8 +351,7 @@ static void real_puts_add_up_to_the_servers_own_time_on_every_member(void **stat
             assert_true(s.taken_ns <= s.appended_ns && s.appended_ns <= s.building_ns);
             assert_true(s.building_ns <= s.writing_ns && s.writing_ns <= s.written_ns);
             assert_true(s.written_ns <= s.synced_ns && s.synced_ns <= s.committed_ns);
-            assert_true(s.committed_ns <= s.applied_ns && s.applied_ns <= s.woken_ns);
-            assert_true(s.woken_ns <= s.replied_ns);
+            assert_true(s.committed_ns <= s.applied_ns && s.applied_ns <= s.replied_ns);
             if (s.led && s.answered_ns) {
                 assert_true(s.appended_ns <= s.sent_ns && s.sent_ns < s.answered_ns);
                 assert_true(s.answered_ns <= s.committed_ns);
@@ -516,39 +514,73 @@ static void add_stalls(void *arg, const char *name, uint64_t peer, int64_t value
         s->ns += value;
 }
 
+/* ---- Many puts at once ---- */
+
+enum { PUTTERS = 8, PUTS_EACH = 20 };
 struct putter {
     struct cluster *c;
-    int leader, puts;
+    int at, puts;
     struct rt_waitgroup *done;
+    int64_t whole_ns; // out: of all its puts
 };
 static void put_many(void *arg)
 {
     struct putter *p = arg;
     for (int i = 0; i < p->puts; i++) {
         struct member_stages s;
-        put_through(p->c, p->leader, &s);
+        put_through(p->c, p->at, &s);
+        p->whole_ns += s.replied_ns - s.decoded_ns;
     }
     rt_waitgroup_done(p->done);
+}
+
+/* Through member `at`. Returns how long the server took for all of them, added up. */
+static int64_t put_at_once(struct cluster *c, int at)
+{
+    struct rt_waitgroup done = {0};
+    struct putter p[PUTTERS];
+    int64_t whole_ns = 0;
+    rt_waitgroup_add(&done, PUTTERS);
+    for (int i = 0; i < PUTTERS; i++) {
+        p[i] = (struct putter){c, at, PUTS_EACH, &done, 0};
+        assert_int_equal(rt_go("putter", put_many, &p[i]), 0);
+    }
+    rt_waitgroup_wait(&done, RT_FOREVER);
+    for (int i = 0; i < PUTTERS; i++)
+        whole_ns += p[i].whole_ns;
+    return whole_ns;
+}
+
+static void puts_that_share_a_batch_add_up_and_each_is_counted_in_each_stage(void **state)
+{
+    (void)state;
+    static const enum member_stage passed[] = {
+        STAGE_DECODE, STAGE_QUEUED, STAGE_APPEND, STAGE_WRITE, STAGE_SYNC,
+        STAGE_COMMIT, STAGE_APPLY,  STAGE_ANSWER, STAGE_TOTAL,
+    };
+    struct cluster c;
+    cluster_init(&c, 1);
+    cluster_up(&c);
+    set_all(&c, "debug-fsync-delay", "1ms"); // who waits for one sync comes back together
+    int64_t whole_ns = put_at_once(&c, 0);
+    struct rows r = read_rows(c.member[0], 0);
+    for (size_t i = 0; i < ARRAY_LEN(passed); i++)
+        assert_int_equal(r.count[passed[i]], PUTTERS * PUTS_EACH);
+    assert_int_equal(r.sum_ns[STAGE_TOTAL], whole_ns);
+    assert_int_equal(r.path_ns, whole_ns);
+    cluster_deinit(&c);
 }
 
 /* The stalls of the leader's windows under some load. */
 static struct stalls stalls_under_load(const char *window)
 {
-    enum { PUTTERS = 8, PUTS = 20 };
     struct cluster c;
-    struct rt_waitgroup done = {0};
-    struct putter p[PUTTERS];
     cluster_init(&c, 3);
     cluster_up(&c);
     set_all(&c, "max-inflight-msgs", window);
     set_all(&c, "debug-network-delay", "2ms"); // so that an answer is not back before the next put
     int leader = leader_of(&c);
-    rt_waitgroup_add(&done, PUTTERS);
-    for (int i = 0; i < PUTTERS; i++) {
-        p[i] = (struct putter){&c, leader < 0 ? 0 : leader, PUTS, &done};
-        assert_int_equal(rt_go("putter", put_many, &p[i]), 0);
-    }
-    rt_waitgroup_wait(&done, RT_FOREVER);
+    put_at_once(&c, leader < 0 ? 0 : leader);
     struct stalls s = {0};
     for (int i = 0; i < 3; i++)
         member_counters(c.member[i], add_stalls, &s);
@@ -578,6 +610,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(real_puts_add_up_to_the_servers_own_time_on_every_member),
     cmocka_unit_test(every_put_of_a_big_batch_has_its_stamps),
     cmocka_unit_test(an_answer_takes_back_the_stamps_of_the_append_that_it_answers),
+    cmocka_unit_test(puts_that_share_a_batch_add_up_and_each_is_counted_in_each_stage),
     cmocka_unit_test(a_slower_disk_shows_in_c_and_in_the_followers_sync),
     cmocka_unit_test(a_slower_network_shows_in_the_network_part_of_e),
     cmocka_unit_test(a_window_of_one_stalls_and_the_default_does_not),

@@ -94,11 +94,10 @@ static void show_histogram(struct report *r, struct section *s, const struct kub
     else
         report_say(
             r, s,
-            "On %s a log-normal distribution with mu %.3f and sigma %.3f (of ln ms) %s at the 5 "
-            "%% level by n = %zu latencies of all trials: the greatest gap between the cumulative "
-            "curves is %.4f, and were they independent, chance alone would exceed %.4f once in "
-            "twenty. Latencies that follow each other closely are not, and the more there are, the "
-            "smaller is a gap that rejects: it says little of how useful the fit is.",
+            "On %s a log-normal distribution with mu %.3f and sigma %.3f (of ln ms) %s at the "
+            "5 %% level by n = %zu latencies of all trials: the greatest gap between the "
+            "cumulative curves is %.4f, and were they independent, chance alone would exceed "
+            "%.4f once in twenty.",
             name, a->fit.mu, a->fit.sigma, a->fit.fits ? "is not rejected" : "is rejected",
             a->fit.count, a->fit.distance, a->fit.critical);
 }
@@ -109,6 +108,14 @@ void kube_report(struct report *r, struct section *s, const struct kube_analysis
 {
     assert(count <= 2);
     show_figures(r, s, figures, names, count);
-    for (uint32_t i = 0; i < count; i++)
+    bool fitted = false;
+    for (uint32_t i = 0; i < count; i++) {
         show_histogram(r, s, &all[i], names[i]);
+        fitted |= all[i].fit.count > 0;
+    }
+    if (fitted)
+        report_say(
+            r, s,
+            "Latencies that follow each other closely are not independent, and the more there "
+            "are, the smaller is a gap that rejects: that says little of how useful a fit is.");
 }

@@ -4,16 +4,17 @@ without (make VARIANT=nostamps), in interleaved pairs at once on the same machin
 
 CPU time, not throughput: the disk and other work on the machine decide how fast puts go, but a put costs
 the members what it costs. It is read from each process's own CPU clock, in nanoseconds. What moves it
-most is how many puts share a batch, and how fast the machine is at the moment. So both clusters stand side by side,
-and in one pair each is loaded several times, for a fraction of a second, in turns; only the ratio of a pair
-counts. Where a cluster's memory lies moves it, too, so both are made anew a few times. What is told is the mean of the
-ratios' logarithms without the lowest and highest fifth, and its interval is a bootstrap's.
+most is how many puts share a batch, how fast the machine is at the moment, and where a cluster's memory and files
+happen to lie. So each pair is two clusters made for it, in memory when there is room (then no disk decides how many puts
+share a batch, and a put costs less, so that the stamps' part of it is greater), each loaded a dozen times for a
+fraction of a second, in turns; only the ratio of a pair counts. What is told is the mean of the ratios'
+logarithms without the lowest and highest fifth, and its interval is a bootstrap's.
 
 What a row shows is worded by rule, of the interval and never of the figure alone: the limit is met when the
 whole interval is under it, not met when the whole is at it or over, and else neither is shown. Fewer
 than 20 pairs get no verdict: so few ratios leave the trimmed ends and the interval to chance.
 
-Usage: stamps.py WITH-FOLDER WITHOUT-FOLDER [--pairs N] [--rows REGEX] [--limit PERCENT] [--out FILE.json]
+Usage: stamps.py WITH-FOLDER WITHOUT-FOLDER [--pairs N] [--rows REGEX] [--limit PERCENT] [--folder DIR] [--out FILE.json]
 Ends with status 0 when every row meets the limit, 1 when one does not or is not shown to, 2 without a verdict.
 """
 import argparse, json, math, os, random, re, shutil, statistics, sys, tempfile, time
@@ -23,8 +24,8 @@ ROWS = [  # name, connections, streams, puts a turn: few a batch, and many, wher
     ("put 16x1", 16, 1, 600),
     ("put 64x16", 64, 16, 4000),
 ]
-TURNS = 6  # of each cluster, a pair
-LIVES = 4  # of the clusters
+TURNS = 12  # of each cluster, a pair
+MEMORY, MEMORY_BYTES = "/dev/shm", 2 << 30  # where a pair lives, and what it may take there
 VERDICT_PAIRS = 20
 SETTLE_S = 0.3  # the flusher to LMDB runs behind the puts: its work counts, too
 
@@ -34,14 +35,13 @@ def cpu_s(process):
     return time.clock_gettime(~process.pid << 3 | 2)
 
 
-def one_pair(clusters, number, connections, streams, count, folder):
+def load_in_turns(clusters, connections, streams, count, folder):
     """CPU time a put of each cluster, us."""
     revisions = [c.revision() for c in clusters]
     time.sleep(SETTLE_S)
     before = [sum(map(cpu_s, c.processes)) for c in clusters]
     for turn in range(TURNS):
-        order = clusters if (number + turn) % 2 == 0 else reversed(clusters)
-        for c in order:
+        for c in clusters if turn % 2 == 0 else reversed(clusters):
             h2load(c, "put", connections, streams, count, folder)
     time.sleep(SETTLE_S)
     costs = [(sum(map(cpu_s, c.processes)) - b) / (TURNS * count) * 1e6 for c, b in zip(clusters, before)]
@@ -84,30 +84,28 @@ def has_stamps(cluster):
     return bool(found and int(found[1]))
 
 
-def measure_life(builds, rows, pairs, upto, folder):
-    """Two clusters made for it; each row gets as many pairs as make up `upto`."""
-    os.mkdir(folder)
-    clusters = []
+def one_pair(builds, rows, number, folder):
+    """Two clusters made for it: the costs (with, without) by row."""
+    clusters = [None, None]
     try:
-        for name, build in builds:
-            clusters.append(Cluster(name, os.path.join(build, "kvd"), folder))
+        for i in (0, 1) if number % 2 == 0 else (1, 0):
+            name, build = builds[i]
+            clusters[i] = Cluster(name, os.path.join(build, "kvd"), folder)
         for c in clusters:
             load(c, "put", 16, 4, 4000, folder)
         if not has_stamps(clusters[0]) or has_stamps(clusters[1]):
             raise SystemExit(f"{builds[0][1]} must have stamps and {builds[1][1]} none")
-        for name, connections, streams, count in rows:
-            while len(pairs[name]) < upto:
-                pairs[name].append(one_pair(clusters, len(pairs[name]), connections, streams, count, folder))
+        return {name: load_in_turns(clusters, connections, streams, count, folder) for name, connections, streams, count in rows}
     finally:
-        for c in clusters:
+        for c in filter(None, clusters):
             c.stop()
 
 
-def tell(pairs, options):
+def tell(pairs, options, base):
     """Prints and keeps what the pairs show. The exit status."""
     rng = random.Random(options.seed)
     results, status = [], 0
-    print(f"CPU time of three members a put, {options.pairs} pairs\n"
+    print(f"CPU time of three members a put, {options.pairs} pairs of clusters in {base}\n"
           f"{'row':12} {'with, us':>9} {'without':>9} {'added':>8} {'95 % interval':>18}   a pair: lowest tenth, median, highest tenth, %")
     for name, costs in pairs.items():
         a, b = zip(*costs)
@@ -129,10 +127,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("with_folder")
     parser.add_argument("without_folder")
-    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--rows", default="")
     parser.add_argument("--limit", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", help="where the clusters lie")
     parser.add_argument("--out")
     options = parser.parse_args()
     if options.pairs < 2:
@@ -140,17 +139,17 @@ def main():
     missing = [t for t in ("etcdctl", "h2load") if not shutil.which(t)]
     if missing:
         sys.exit(f"the benchmark needs {', '.join(missing)}: deploy/deps.sh bench")
-    folder = tempfile.mkdtemp(prefix="kvd-stamps.", dir=options.with_folder)
+    base = options.folder or (MEMORY if shutil.disk_usage(MEMORY).free > MEMORY_BYTES else options.with_folder)
     builds = (("with", options.with_folder), ("without", options.without_folder))
     rows = [r for r in ROWS if re.search(options.rows, r[0])]
     pairs = {name: [] for name, *_ in rows}
-    for life in range(LIVES):
-        upto = options.pairs * (life + 1) // LIVES
-        measure_life(builds, rows, pairs, upto, os.path.join(folder, str(life)))
-        print(f"{upto} of {options.pairs} pairs", file=sys.stderr, flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    status = tell(pairs, options)
-    sys.exit(status)
+    for number in range(options.pairs):
+        with tempfile.TemporaryDirectory(prefix="kvd-stamps.", dir=base) as folder:
+            for name, costs in one_pair(builds, rows, number, folder).items():
+                pairs[name].append(costs)
+        print(f"pair {number + 1} of {options.pairs}: " + ", ".join(f"{name} {(c[-1][0] / c[-1][1] - 1) * 100:+.1f} %" for name, c in pairs.items()),
+              file=sys.stderr, flush=True)
+    sys.exit(tell(pairs, options, base))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
 #!/bin/sh
 # Install what is missing: deps.sh build (to build and run), deps.sh test (also clients and tools that the
 # tests talk to), deps.sh bench (etcd and its load), deps.sh bench-runtime (Go and the allocators to compare
-# with), deps.sh experiments (gnuplot, and etcd to compare with). Asks for sudo only when not root. Never starts a service.
+# with), deps.sh experiments (gnuplot, and etcd to compare with), deps.sh kube (what deploy/kube-apiserver.sh and
+# tests/e2e/test_kube.sh need). Asks for sudo only when not root. Never starts a service.
 set -eu
 build="gcc make git pkg-config liburing-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libnghttp2-dev libssl-dev"
 test="libcmocka-dev clang etcd-client python3-etcd3 curl jq procps iproute2 binutils universal-ctags gdb valgrind"
 bench="etcd-server nghttp2-client"
 runtime="golang-go libmimalloc2.0 libjemalloc2 util-linux"
 experiments="gnuplot-nox etcd-server libmimalloc2.0 libjemalloc2"
+kube="golang-go patch xz-utils openssl"
+command -v kubectl >/dev/null || kube="$kube kubernetes-client" # others' packages have that program, too
 case ${1:-build} in
 build) want=$build ;;
 test) want="$build $test" ;;
 bench) want="$build $test $bench" ;;
 bench-runtime) want="$build $runtime" ;;
 experiments) want="$build $experiments" ;;
-*) echo "usage: deps.sh build|test|bench|bench-runtime|experiments" >&2; exit 2 ;;
+kube) want="$build $test $kube" ;;
+*) echo "usage: deps.sh build|test|bench|bench-runtime|experiments|kube" >&2; exit 2 ;;
 esac
 missing=
 for p in $want; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long form of `make test`: the whole suite over each compiler, poller and log form and on one P,
-# the sanitizers, the kill tests at full length. Ends with one line a form and a verdict over all.
+# the sanitizers, the kill tests at full length, Kubernetes' API server on top. Ends with one line a form and a verdict over all.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 results=() failed=0
@@ -31,6 +31,11 @@ audited=$(find tests/proto tests/kv -name 'test_*.c' | sed 's|^|build/|; s|\.c$|
 # shellcheck disable=SC2086
 form "a storm, and who lies below each preemption" env KVD_TORTURE=storm+audit tests/support/run.sh $audited tests/e2e/test_etcdctl.sh
 form "twenty kills" env KVD_KILLS=20 KVD_TEST_TIMEOUT_S=1200 tests/support/run.sh tests/fault/test_kills.sh
+make_kube_apiserver() { deploy/deps.sh kube && deploy/kube-apiserver.sh build/kube-apiserver && build/kube-apiserver --version; }
+form "kube-apiserver is built from Debian's source" make_kube_apiserver
+form "a real kube-apiserver on kvd" env KVD_KUBE_APISERVER=build/kube-apiserver KVD_TEST_TIMEOUT_S=900 tests/support/run.sh tests/e2e/test_kube.sh
+rm -rf build/kube-check
+form "LIST through a real kube-apiserver" build/kvlab kube --quick --kube-apiserver build/kube-apiserver --out build/kube-check
 form "AddressSanitizer, UBSan" tests/support/sanitized.sh asan
 form "ThreadSanitizer" tests/support/sanitized.sh tsan
 printf '%s\n' "" "${results[@]}"

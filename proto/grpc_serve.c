@@ -199,6 +199,28 @@ static void take_header(struct grpc_call *c, struct rt_bytes name, struct rt_byt
     }
 }
 
+/* What RFC 9113, 8.2 and 8.3 say of requests, but for the value of :authority: etcd's clients of before 3.5
+ * send a whole URL there ("http://127.0.0.1:2379") in the calls of Maintenance, and etcd takes it. nghttp2
+ * would not, and its checks can only be switched off together. */
+static bool header_is_valid(struct grpc_call *c, struct rt_bytes name, struct rt_bytes value)
+{
+    static const char *const pseudo[] = {":method", ":scheme", ":path", ":authority"};
+    if (!nghttp2_check_header_value(value.data, value.len))
+        return false;
+    if (!name.len || name.data[0] != ':') {
+        c->seen_plain_header = true;
+        return nghttp2_check_header_name(name.data, name.len);
+    }
+    for (uint32_t i = 0; i < sizeof pseudo / sizeof *pseudo; i++) {
+        if (!is(name, pseudo[i]))
+            continue;
+        bool again = c->seen_pseudo_headers & 1u << i;
+        c->seen_pseudo_headers |= (uint8_t)(1u << i);
+        return !again && !c->seen_plain_header;
+    }
+    return false;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
@@ -209,7 +231,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     if (!c || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     c->header_bytes += name_len + value_len + 32; // as RFC 9113, 6.5.2 counts
-    if (c->header_bytes > HTTP2_HEADER_LIST_BYTES) {
+    if (c->header_bytes > HTTP2_HEADER_LIST_BYTES ||
+        !header_is_valid(c, rt_bytes(name, name_len), rt_bytes(value, value_len))) {
         c->conn->bad_streams++;
         c->conn->header_began_ns = 0;                 // on_frame is not called any more
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; // RST_STREAM

@@ -56,6 +56,8 @@ struct grpc_server *grpc_server_new(const struct grpc_server_options *options)
     s->option = http2_new_option();
     if (!s->option)
         rt_fatal("out of memory for nghttp2's options");
+    // Its checks refuse what etcd's clients send: grpc_serve.c, header_is_valid.
+    nghttp2_option_set_no_http_messaging(s->option, 1);
     return s;
 }
 

@@ -27,7 +27,8 @@ struct grpc_call {
     uint32_t token_at, authorization_at, version_at, encoding_at, path_at;
     bool needs_leader;
     bool is_post, is_grpc; // :method POST, a gRPC content-type
-    bool bad_timeout, too_much_meta;
+    bool bad_timeout, too_much_meta, seen_plain_header;
+    uint8_t seen_pseudo_headers; // a bit each
     size_t header_bytes;
 
     /* Connection's goroutine. */

@@ -60,5 +60,8 @@ same "endpoint status shows three members" "$(e endpoint status -w table | grep 
 same "exactly one of them leads" "$(e endpoint status -w json | jq '[.[] | select(.Status.header.member_id == .Status.leader)] | length')" "1"
 same "member list shows three started members" "$(e member list | grep -c started)" "3"
 same "HashKV is equal on all members" "$(e endpoint hashkv | awk -F', ' '{print $2}' | sort -u | wc -l)" "1"
+urls=$(endpoints | sed 's|[^,]*://||g; s|[^,]*|http://&|g')
+same "endpoints that are URLs have a status, too" "$(etcdctl --endpoints "$urls" endpoint status -w json 2>&1 | jq length)" "3"
+same "... and a hash" "$(etcdctl --endpoints "$urls" endpoint hashkv -w json 2>&1 | jq length)" "3"
 same "alarm list is empty" "$(e alarm list)" ""
 holds "an unbuilt method is refused, not hung" "$(e user add someone:pw)" "unknown method UserAdd|Unimplemented"

@@ -548,6 +548,67 @@ static void broken_requests_get_their_status(void **state)
     fixture_stop(&f);
 }
 
+static void malformed_headers_end_their_stream(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what, *name, *value;
+        size_t value_len;
+    } rows[] = {
+        {"a name with a capital", "Token", "x", 1},
+        {"no name", "", "x", 1},
+        {"a line's end in a value", "token", "a\r\nb", 4},
+        {"a NUL in a value", "token", "a\0b", 3},
+        {"a second :path", ":path", "/test.Echo/Echo", 15},
+        {"a pseudo header of answers", ":status", "200", 3},
+        {"an unknown pseudo header", ":token", "x", 1},
+    };
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct raw r;
+        struct frame got;
+        struct rt_string block = {0};
+        raw_hello(&r, &f);
+        request_headers(&block, "POST", "/test.Echo/Echo", NULL);
+        add_header(&block, rows[i].name, rows[i].value, rows[i].value_len);
+        add_header(&block, "content-type", "application/grpc", 16);
+        raw_frame(&r, NGHTTP2_HEADERS, 4, 1, block.data, block.len);
+        raw_frame(&r, NGHTTP2_DATA, 1, 1, "\0\0\0\0\2hi", 7);
+        if (!raw_find(&r, NGHTTP2_RST_STREAM, &got) || got.stream != 1)
+            fail_msg("%s: the stream is not reset", rows[i].what);
+        rt_string_deinit(&block);
+        raw_close(&r);
+    }
+    assert_serves(&f);
+    fixture_stop(&f);
+}
+
+/* As etcd's clients of before 3.5 send in the calls of Maintenance when an endpoint has a scheme. */
+static void an_authority_may_be_a_url(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct raw r;
+    struct frame got;
+    struct rt_string block = {0};
+    static const char authority[] = "http://127.0.0.1:2379", path[] = "/test.Echo/Echo";
+    fixture_start(&f, NULL);
+    raw_hello(&r, &f);
+    add_header(&block, ":method", "POST", 4);
+    add_header(&block, ":scheme", "http", 4);
+    add_header(&block, ":path", path, sizeof path - 1);
+    add_header(&block, ":authority", authority, sizeof authority - 1);
+    add_header(&block, "content-type", "application/grpc", 16);
+    raw_frame(&r, NGHTTP2_HEADERS, 4, 1, block.data, block.len);
+    raw_frame(&r, NGHTTP2_DATA, 1, 1, "\0\0\0\0\2hi", 7);
+    assert_true(raw_find(&r, NGHTTP2_DATA, &got));
+    assert_true(rt_bytes_equal(got.payload, RT_BYTES("\0\0\0\0\2hi")));
+    rt_string_deinit(&block);
+    raw_close(&r);
+    fixture_stop(&f);
+}
+
 static void settings_advertise_what_clients_of_etcd_expect(void **state)
 {
     (void)state;
@@ -672,6 +733,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(pings_beside_traffic_are_taken),
     cmocka_unit_test(a_client_that_answers_no_ping_is_hung_up_on),
     cmocka_unit_test(broken_requests_get_their_status),
+    cmocka_unit_test(malformed_headers_end_their_stream),
+    cmocka_unit_test(an_authority_may_be_a_url),
     cmocka_unit_test(settings_advertise_what_clients_of_etcd_expect),
     cmocka_unit_test(http_1_is_served_on_the_same_port),
     cmocka_unit_test(idle_connections_do_not_hold_up_a_drain),

@@ -113,8 +113,10 @@ uint32_t grpc_call_tag(const struct grpc_call *c);
 const struct grpc_method *grpc_call_method(const struct grpc_call *c);
 const char *grpc_call_remote(const struct grpc_call *c);  // "127.0.0.1:40312"
 int64_t grpc_call_deadline_ns(const struct grpc_call *c); // RT_FOREVER without grpc-timeout
-const char *grpc_call_token(const struct grpc_call *c);   // "token", else "authorization"; or NULL
-bool grpc_call_needs_leader(const struct grpc_call *c);   // "hasleader: true"
+/* When the last bytes of the request were read, monotonic; of a unary call or a server stream. */
+int64_t grpc_call_received_ns(const struct grpc_call *c);
+const char *grpc_call_token(const struct grpc_call *c); // "token", else "authorization"; or NULL
+bool grpc_call_needs_leader(const struct grpc_call *c); // "hasleader: true"
 const char *grpc_call_client_version(const struct grpc_call *c); // "client-api-version" or NULL
 /* The request as a buffer; take a reference to keep it beyond the call. NULL when empty. Offset 0
  * of the buffer is the first byte of the message. */

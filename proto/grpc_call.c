@@ -43,6 +43,8 @@ const char *grpc_call_remote(const struct grpc_call *c)
 
 int64_t grpc_call_deadline_ns(const struct grpc_call *c) { return c->deadline_ns; }
 
+int64_t grpc_call_received_ns(const struct grpc_call *c) { return c->received_ns; }
+
 const char *grpc_call_token(const struct grpc_call *c)
 {
     return meta_text(c, c->token_at ? c->token_at : c->authorization_at);

@@ -295,6 +295,7 @@ static void take_message(struct grpc_call *c, struct rt_buf *message)
         return;
     }
     c->request = message;
+    c->received_ns = c->conn->h2.last_input_ns;
     if (c->method->received)
         rt_counter_add(c->method->received, 1);
     if (c->conn->server->received_bytes)

@@ -21,6 +21,7 @@ struct grpc_call {
     const struct method *method; // NULL: answered with Unimplemented
     int64_t deadline_ns;
     struct rt_buf *request; // whole request of a unary call or server stream
+    int64_t received_ns;    // when its last bytes were read
 
     /* From the headers; then const. Offsets into `meta`, 0: absent. */
     struct rt_string meta; // NUL-separated values; byte 0 is not used

@@ -4,7 +4,7 @@
 #include "cmd/kvlab/replication.h"
 
 // The first QUICK_VARIANTS are all that the quick form has time for.
-enum { OURS, ONE_LOCK, MIMALLOC, JEMALLOC, GLIBC, GO, VARIANTS, QUICK_VARIANTS = GLIBC };
+enum { OURS, ONE_LOCK, MIMALLOC, JEMALLOC, GLIBC, GO, VARIANTS, QUICK_VARIANTS = JEMALLOC };
 enum { FULL_TRIALS = 10, QUICK_TRIALS = 6, SIZES = 4 };
 static const double round_s = 6;
 #define LIBRARY "/usr/lib/x86_64-linux-gnu/"

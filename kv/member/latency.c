@@ -38,8 +38,6 @@ const char *member_stage_name(enum member_stage stage)
     return names[stage];
 }
 
-int64_t member_stamp_ns(void) { return stage_now(); }
-
 /* ---- One put ---- */
 
 struct walk {
@@ -103,7 +101,7 @@ static enum member_stage unfinished_stage(const struct member_stages *s)
 
 void member_split_stages(const struct member_stages *s, struct member_split *out)
 {
-    int64_t start = s->decoded_ns ? s->decoded_ns : s->queued_ns;
+    int64_t start = s->arrived_ns ? s->arrived_ns : s->queued_ns;
     int64_t end = s->replied_ns ? s->replied_ns : s->failed_ns;
     struct walk w = {start, end > start ? end : start};
     *out = (struct member_split){.longest = STAGE_DECODE, .failed = !s->applied_ns};
@@ -221,7 +219,7 @@ void member_replied(struct member *m, uint32_t kind, struct member_stages *s)
         return;
     struct latency *l = &m->latency;
     s->replied_ns = rt_now_ns();
-    int64_t start = s->decoded_ns ? s->decoded_ns : s->queued_ns;
+    int64_t start = s->arrived_ns ? s->arrived_ns : s->queued_ns;
     int64_t total = between(start, s->replied_ns);
     int64_t slow_ns = atomic_load_explicit(&l->slow_ns, memory_order_relaxed);
     if (slow_ns && total >= slow_ns)
@@ -239,7 +237,7 @@ int64_t latency_applied(struct latency *l, const struct member_stages *s, uint32
     assert(s->taken_ns && s->applied_ns >= s->taken_ns);
     struct member_stages shared = *s;
     struct member_split split;
-    shared.decoded_ns = shared.queued_ns = s->taken_ns;
+    shared.arrived_ns = shared.queued_ns = s->taken_ns;
     shared.replied_ns = s->applied_ns;
     member_split_stages(&shared, &split);
     for (int i = 0; i < LATENCY_OWN; i++)

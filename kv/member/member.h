@@ -109,12 +109,13 @@ int member_list(struct member *m, struct rt_arena *arena, const struct member_in
 void member_cluster_version(struct member *m, char *buf);
 
 /* When one proposal passed its stages here, monotonic; 0: not passed, or not on this member (one that
- * forwarded knows neither A nor its leader's D and E). STAGES.md has the drawing. All are 0 in a build without
- * stamps. */
+ * forwarded knows neither A nor its leader's D and E). STAGES.md has the drawing. All but the caller's are 0 in a build
+ * without stamps. */
 struct member_stages {
-    int64_t decoded_ns;   //    the whole request is there; 0: queued_ns begins the count
-    int64_t queued_ns;    //    checked, and put into raft's queue
-    int64_t taken_ns;     //    raft's goroutine gives it to raft
+    int64_t
+        arrived_ns;    //    the caller's: the request was read whole; 0: queued_ns begins the count
+    int64_t queued_ns; //    checked, and put into raft's queue
+    int64_t taken_ns;  //    raft's goroutine gives it to raft
     int64_t appended_ns;  // A  in the log in memory
     int64_t building_ns;  //    the log began to build the batch that it went with
     int64_t writing_ns;   //    the call that writes began
@@ -167,8 +168,6 @@ struct member_split {
 const char *member_stage_name(enum member_stage stage);
 void member_split_stages(const struct member_stages *stages, struct member_split *out);
 
-/* Now, for member_stages.decoded_ns; 0 in a build without stamps.  Context: never parks. */
-int64_t member_stamp_ns(void);
 /* The answer to a proposal of `kind` was handed over: stamp that, count the stages of a put, and say so
  * in the log when it was slow. Once for each member_outcome, of a failed proposal too: of that, stages that
  * it passed are added to `stages` when it is logged.  Context: parks shortly. */

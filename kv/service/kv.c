@@ -33,7 +33,6 @@ enum grpc_done serve_range(void *ctx, struct grpc_call *call, struct rt_bytes me
 static enum grpc_done serve_write(struct service *s, struct grpc_call *call,
                                   struct rt_bytes message, enum store_command_kind kind)
 {
-    int64_t decoded_ns = member_stamp_ns();
     struct store_request request;
     int err = store_check(kind, message, s->config.max_txn_ops, &request);
     if (err) {
@@ -45,7 +44,7 @@ static enum grpc_done serve_write(struct service *s, struct grpc_call *call,
     struct store_result result;
     struct member_outcome out;
     bool done = serve_propose(s, call, kind, message, &result, &out);
-    out.stages.decoded_ns = decoded_ns;
+    out.stages.arrived_ns = grpc_call_received_ns(call);
     if (!done) {
         member_replied(s->member, kind, &out.stages);
         return GRPC_DONE;

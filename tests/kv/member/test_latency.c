@@ -16,7 +16,7 @@ static int64_t sum_of_path(const struct member_split *s)
 /* A put whose stages took 1, 2, 4, 8, ... as far as each is passed. */
 static const struct member_stages whole = {
     .led = true,
-    .decoded_ns = 1000,
+    .arrived_ns = 1000,
     .queued_ns = 1001,    // decode 1
     .taken_ns = 1003,     // queued 2
     .appended_ns = 1007,  // A 4
@@ -107,7 +107,7 @@ static void stages_add_up_to_the_whole_whatever_stamps_there_are(void **state)
     for (int round = 0; round < 20000; round++) {
         struct member_stages s = {.led = round % 3 != 0};
         int64_t *const stamps[] = {
-            &s.decoded_ns,    &s.queued_ns,   &s.taken_ns,  &s.appended_ns, &s.building_ns,
+            &s.arrived_ns,    &s.queued_ns,   &s.taken_ns,  &s.appended_ns, &s.building_ns,
             &s.writing_ns,    &s.written_ns,  &s.synced_ns, &s.sent_ns,     &s.answered_ns,
             &s.committed_ns,  &s.applied_ns,  &s.failed_ns, &s.replied_ns,  &s.peer_wait_ns,
             &s.peer_write_ns, &s.peer_sync_ns};
@@ -139,18 +139,18 @@ static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
         enum member_stage unfinished;
         int64_t its_ns;
     } rows[] = {
-        {"it was refused at once", {.decoded_ns = 1000}, STAGE_DECODE, 9000},
-        {"no leader took it", {.decoded_ns = 1000, .queued_ns = 1001}, STAGE_QUEUED, 8999},
+        {"it was refused at once", {.arrived_ns = 1000}, STAGE_DECODE, 9000},
+        {"no leader took it", {.arrived_ns = 1000, .queued_ns = 1001}, STAGE_QUEUED, 8999},
         {"the leader did not bring it back",
-         {.decoded_ns = 1000, .queued_ns = 1001, .taken_ns = 1003},
+         {.arrived_ns = 1000, .queued_ns = 1001, .taken_ns = 1003},
          STAGE_FORWARD,
          8997},
         {"the leader knows only that it appended it",
-         {.decoded_ns = 1000, .queued_ns = 1001, .taken_ns = 1003, .led = true, .index = 7},
+         {.arrived_ns = 1000, .queued_ns = 1001, .taken_ns = 1003, .led = true, .index = 7},
          STAGE_FOLLOW,
          8997},
         {"its own disk hangs",
-         {.decoded_ns = 1000,
+         {.arrived_ns = 1000,
           .queued_ns = 1001,
           .taken_ns = 1003,
           .appended_ns = 1007,
@@ -159,7 +159,7 @@ static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
          STAGE_SYNC,
          8993},
         {"its own disk hangs, and a quorum answered",
-         {.decoded_ns = 1000,
+         {.arrived_ns = 1000,
           .queued_ns = 1001,
           .taken_ns = 1003,
           .appended_ns = 1007,
@@ -170,7 +170,7 @@ static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
          STAGE_SYNC,
          8900},
         {"no quorum answers",
-         {.decoded_ns = 1000,
+         {.arrived_ns = 1000,
           .queued_ns = 1001,
           .taken_ns = 1003,
           .appended_ns = 1007,
@@ -183,7 +183,7 @@ static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
          STAGE_FOLLOW,
          8873},
         {"raft does not count",
-         {.decoded_ns = 1000,
+         {.arrived_ns = 1000,
           .queued_ns = 1001,
           .taken_ns = 1003,
           .appended_ns = 1007,
@@ -198,7 +198,7 @@ static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
          STAGE_COMMIT,
          8800},
         {"it is not applied",
-         {.decoded_ns = 1000,
+         {.arrived_ns = 1000,
           .queued_ns = 1001,
           .taken_ns = 1003,
           .led = true,
@@ -281,9 +281,9 @@ static int try_put(struct cluster *c, int i, int64_t deadline_ns, struct member_
     struct member_proposal p = {
         .kind = STORE_PUT, .body = rt_bytes(body.data, body.len), .deadline_ns = deadline_ns};
     struct member_outcome out = {.result = &result};
-    int64_t decoded_ns = member_stamp_ns();
+    int64_t arrived_ns = rt_now_ns();
     int err = member_propose(m, &p, &out);
-    out.stages.decoded_ns = decoded_ns;
+    out.stages.arrived_ns = arrived_ns;
     member_replied(m, STORE_PUT, &out.stages);
     *stages = out.stages;
     if (!err)
@@ -347,7 +347,7 @@ static void real_puts_add_up_to_the_servers_own_time_on_every_member(void **stat
             struct member_split split;
             put_through(&c, i, &s);
             member_split_stages(&s, &split);
-            assert_true(s.decoded_ns <= s.queued_ns && s.queued_ns <= s.taken_ns);
+            assert_true(s.arrived_ns <= s.queued_ns && s.queued_ns <= s.taken_ns);
             assert_true(s.taken_ns <= s.appended_ns && s.appended_ns <= s.building_ns);
             assert_true(s.building_ns <= s.writing_ns && s.writing_ns <= s.written_ns);
             assert_true(s.written_ns <= s.synced_ns && s.synced_ns <= s.committed_ns);
@@ -356,8 +356,8 @@ static void real_puts_add_up_to_the_servers_own_time_on_every_member(void **stat
                 assert_true(s.appended_ns <= s.sent_ns && s.sent_ns < s.answered_ns);
                 assert_true(s.answered_ns <= s.committed_ns);
             }
-            assert_int_equal(sum_of_path(&split), s.replied_ns - s.decoded_ns);
-            whole_ns += s.replied_ns - s.decoded_ns;
+            assert_int_equal(sum_of_path(&split), s.replied_ns - s.arrived_ns);
+            whole_ns += s.replied_ns - s.arrived_ns;
         }
         struct rows r = read_rows(c.member[i], 0);
         assert_int_equal(r.count[STAGE_TOTAL], PUTS);
@@ -450,7 +450,7 @@ static void a_put_without_a_quorum_hangs_where_it_waits_for_one(void **state)
     assert_true(!s.led || s.appended_ns >= s.taken_ns);
     assert_int_equal(s.answered_ns, 0);
     assert_int_equal(split.path_ns[STAGE_ANSWER], 0);
-    assert_int_equal(sum_of_path(&split), s.replied_ns - s.decoded_ns);
+    assert_int_equal(sum_of_path(&split), s.replied_ns - s.arrived_ns);
     struct member_status status;
     for (member_status(c.member[at], &status); status.leader; member_status(c.member[at], &status))
         rt_sleep_ns(RT_MS); // polls: nothing depends on how long
@@ -458,7 +458,7 @@ static void a_put_without_a_quorum_hangs_where_it_waits_for_one(void **state)
     member_split_stages(&s, &split);
     assert_int_equal(split.unfinished, STAGE_QUEUED);
     assert_int_equal(split.longest, STAGE_QUEUED);
-    assert_int_equal(sum_of_path(&split), s.replied_ns - s.decoded_ns);
+    assert_int_equal(sum_of_path(&split), s.replied_ns - s.arrived_ns);
     cluster_deinit(&c);
 }
 
@@ -529,7 +529,7 @@ static void put_many(void *arg)
     for (int i = 0; i < p->puts; i++) {
         struct member_stages s;
         put_through(p->c, p->at, &s);
-        p->whole_ns += s.replied_ns - s.decoded_ns;
+        p->whole_ns += s.replied_ns - s.arrived_ns;
     }
     rt_waitgroup_done(p->done);
 }

@@ -103,14 +103,15 @@ class Cluster:
             p.wait()
 
 
-def h2load(cluster, kind, connections, streams, count, folder):
-    """One run at the leader, all of it answered: (requests a second, bytes of data answered). Whether the answers
-    are right is for who asks."""
+def h2load(cluster, kind, connections, streams, count, folder, rate=0):
+    """One run at the leader, all of it answered: (requests a second, bytes of data answered). With a rate that many
+    a second, else each as soon as the one before it is answered. Whether the answers are right is for who asks."""
     data = f"{folder}/{kind}.bin"
     if not os.path.exists(data):
         with open(data, "wb") as f:
             f.write(request(kind))
-    run = subprocess.run(["h2load", "-n", str(count), "-c", str(connections), "-m", str(streams), "-t", "1", "-d", data,
+    pace = [f"--rps={rate / connections:g}"] if rate else []
+    run = subprocess.run(["h2load", "-n", str(count), "-c", str(connections), "-m", str(streams), "-t", "1", *pace, "-d", data,
                           "-H", "content-type: application/grpc", "-H", "te: trailers",
                           f"http://{cluster.leader}{PATH[kind]}"], capture_output=True, text=True)
     done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", run.stdout)

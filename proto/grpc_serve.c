@@ -199,9 +199,10 @@ static void take_header(struct grpc_call *c, struct rt_bytes name, struct rt_byt
     }
 }
 
-/* What RFC 9113, 8.2 and 8.3 say of requests, but for the value of :authority: etcd's clients of before 3.5
- * send a whole URL there ("http://127.0.0.1:2379") in the calls of Maintenance, and etcd takes it. nghttp2
- * would not, and its checks can only be switched off together. */
+/* What RFC 9113, 8.2.1 and 8.3, say of names, values, and the order and number of pseudo headers. Not of the value
+ * of :authority: etcd's clients of before 3.5 send a whole URL there ("http://127.0.0.1:2379") in the calls
+ * of Maintenance, and etcd takes it. nghttp2 would not, and its checks can only be switched off together, so
+ * fields that belong to a connection (8.2.2) are not refused either: nobody reads them. */
 static bool header_is_valid(struct grpc_call *c, struct rt_bytes name, struct rt_bytes value)
 {
     static const char *const pseudo[] = {":method", ":scheme", ":path", ":authority"};

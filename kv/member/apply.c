@@ -24,7 +24,7 @@ static bool is_alike(const struct member_stages *a, const struct member_stages *
            a->synced_ns == b->synced_ns && a->committed_ns == b->committed_ns;
 }
 
-/* Those from `first` on that are alike; the place behind them. */
+/* Count the puts among those from `first` on that are alike. Returns the place behind them. */
 static uint32_t count_alike(struct member *m, const struct run *run, uint32_t first)
 {
     const struct member_stages *one = run->done[first]->stages;

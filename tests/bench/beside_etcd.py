@@ -115,10 +115,10 @@ def h2load(cluster, kind, connections, streams, count, folder, rate=0):
                           "-H", "content-type: application/grpc", "-H", "te: trailers",
                           f"http://{cluster.leader}{PATH[kind]}"], capture_output=True, text=True)
     done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", run.stdout)
-    rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", run.stdout)
-    if not done or not rate or done.groups() != (str(count), "0", "0", "0"):
+    speed = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", run.stdout)
+    if not done or not speed or done.groups() != (str(count), "0", "0", "0"):
         raise SystemExit(f"{cluster.name}, {kind} {connections}x{streams}: h2load says\n{run.stdout}{run.stderr}")
-    return float(rate[1]), int(re.search(r"\((\d+)\) data", run.stdout)[1])
+    return float(speed[1]), int(re.search(r"\((\d+)\) data", run.stdout)[1])
 
 
 def probe(cluster, kind):

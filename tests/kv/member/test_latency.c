@@ -140,6 +140,7 @@ static void a_put_that_failed_spent_the_rest_where_it_hung(void **state)
         int64_t its_ns;
     } rows[] = {
         {"it was refused at once", {.arrived_ns = 1000}, STAGE_DECODE, 9000},
+        {"it was refused at once", {.arrived_ns = 1000}, STAGE_DECODE, 9000},
         {"no leader took it", {.arrived_ns = 1000, .queued_ns = 1001}, STAGE_QUEUED, 8999},
         {"the leader did not bring it back",
          {.arrived_ns = 1000, .queued_ns = 1001, .taken_ns = 1003},
